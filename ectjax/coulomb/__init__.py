@@ -1,0 +1,19 @@
+"""Long-range Coulomb sums over net charges: direct, Ewald and particle mesh Ewald, with one interface.
+
+An operator is prepared once for a geometry; `potential(charges)` (eV/e) is linear and symmetric, and
+`energy(charges)` is half of charges · potential (eV). Differentiable to second order in everything.
+"""
+
+from ectjax.coulomb.direct import DirectCoulomb
+from ectjax.coulomb.ewald import EwaldParameters, EwaldReciprocal, ewald_parameters, ewald_real_kernel
+from ectjax.coulomb.total import ewald_energy, ewald_stress
+
+__all__ = [
+    "DirectCoulomb",
+    "EwaldParameters",
+    "EwaldReciprocal",
+    "ewald_energy",
+    "ewald_parameters",
+    "ewald_real_kernel",
+    "ewald_stress",
+]
