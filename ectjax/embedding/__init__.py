@@ -1,0 +1,10 @@
+"""Embedding functions: Daw's density functional form, Baskes' analytic form, and their tables.
+
+Atomic units throughout."""
+
+from ectjax.embedding.daw import COMPONENTS as COMPONENTS
+from ectjax.embedding.daw import daw_components as daw_components
+from ectjax.embedding.table import EmbeddingTable as EmbeddingTable
+from ectjax.embedding.table import background_knots as background_knots
+from ectjax.embedding.table import combine as combine
+from ectjax.embedding.table import component_values as component_values
