@@ -1,0 +1,95 @@
+"""Derivatives of the equilibrated amplitudes by the implicit function theorem.
+
+At the minimum c*(θ, Q) the tangential gradient vanishes. Differentiating it gives one symmetric positive
+definite system on the tangent space,
+
+    P (∇²E − shift) P v = −P ∂²E/∂c∂θ dθ,      dc* = v + n dQ/|n|²  (n: tangential charge gradient),
+
+solved matrix-free by conjugate gradients (lineax). An empty state (c = 0, ω on its bound) has a positive
+diagonal and a vanishing right-hand side, so the active set needs no bookkeeping: its weight does not respond.
+The rule is written with differentiable operations only and refers to c* itself, so it nests: forward, reverse,
+second order.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+
+from ectjax.ensemble._manifold import tangent
+from ectjax.ensemble._newton import Problem, evaluate, first_order, minimise
+
+
+def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
+    """v in the tangent space with (P(∇²E − shift)P) v = right_hand_side, the right-hand side being tangential."""
+    mask = problem.mask
+
+    def project(v):
+        return jnp.where(mask, tangent(v, amplitudes, first.normal, first.normal_square), 0.0)
+
+    def operator(v):
+        inside = project(v)
+        _, product = jax.jvp(lambda x: evaluate(problem, x).gradient, (amplitudes,), (inside,))
+        # the identity on the normal space makes the whole operator positive definite
+        return project(product - first.shift * inside) + (v - inside)
+
+    scale = jax.lax.stop_gradient(1.0 / jnp.maximum(jnp.abs(diagonal), 0.2))
+
+    def preconditioner(v):
+        inside = project(v)
+        return project(scale * inside) + (v - inside)
+
+    structure = jax.eval_shape(lambda: right_hand_side)
+    tags = lx.positive_semidefinite_tag
+    eps = float(jnp.finfo(amplitudes.dtype).eps)
+    return lx.linear_solve(
+        lx.FunctionLinearOperator(operator, structure, tags),
+        right_hand_side,
+        lx.CG(rtol=50 * eps, atol=50 * eps, max_steps=max(200, 4 * amplitudes.size)),
+        options={"preconditioner": lx.FunctionLinearOperator(preconditioner, structure, tags)},
+        throw=False,
+    ).value
+
+
+@eqx.filter_custom_jvp
+def implicit_minimum(args, total_charge, starts, fixed):
+    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (iterations, evaluations).
+
+    Differentiable in `args` and `total_charge`; `starts` and `fixed` = (energy, charges, mask, tolerance,
+    max_iterations) are constants of the solve.
+    """
+    energy, charges, mask, tolerance, max_iterations = fixed
+    problem = Problem(energy, args, charges, mask, total_charge)
+
+    def descend(start):
+        state = minimise(problem, start, tolerance=tolerance, max_iterations=max_iterations)
+        return state.amplitudes, state.point.energy, state.iterations, state.evaluations
+
+    ends, energies, iterations, evaluations = jax.lax.map(descend, starts)
+    best = jnp.argmin(jnp.where(jnp.isnan(energies), jnp.inf, energies))
+    return ends[best], (jnp.sum(iterations), jnp.sum(evaluations))
+
+
+@implicit_minimum.def_jvp
+def _implicit_minimum_jvp(primals, tangents):
+    args, total_charge, starts, fixed = primals
+    d_args, d_total, _, _ = tangents
+    amplitudes, info = implicit_minimum(args, total_charge, starts, fixed)
+    energy, charges, mask, _, _ = fixed
+    problem = Problem(energy, args, charges, mask, total_charge)
+    first, diagonal, _ = first_order(problem, amplitudes, evaluate(problem, amplitudes))
+
+    def gradient(args_, amplitudes_):
+        return evaluate(problem._replace(args=args_), amplitudes_).gradient
+
+    mixed = jnp.zeros_like(amplitudes)
+    if jax.tree.leaves(d_args):
+        _, mixed = eqx.filter_jvp(lambda args_: gradient(args_, amplitudes), (args,), (d_args,))
+    along = jnp.zeros_like(amplitudes)
+    if d_total is not None:
+        along = first.normal * (d_total / first.normal_square)
+        _, product = jax.jvp(lambda x: gradient(args, x), (amplitudes,), (along,))
+        mixed = mixed + product - first.shift * along
+    right = jnp.where(mask, tangent(mixed, amplitudes, first.normal, first.normal_square), 0.0)
+    response = along - _solve(problem, amplitudes, right, first, diagonal)
+    return (amplitudes, info), (response, jax.tree.map(lambda _: None, info))

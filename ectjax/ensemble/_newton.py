@@ -1,0 +1,165 @@
+"""Truncated Newton on the manifold of amplitudes: monotone, matrix-free, quadratic at the end.
+
+Each step solves (P(∇²E − shift)P) v = −Pg by preconditioned conjugate gradients, stopped early far from the
+minimum and at the first direction of negative curvature (Nash 2000, J. Comput. Appl. Math. 124, 45), and
+backtracks along v until the energy falls. States with zero amplitude and a falling energy, which a gradient
+cannot see (∂E/∂c = 2c ∂E/∂ω), are populated again.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ectjax.ensemble._manifold import retract, tangent
+from ectjax.ensemble._multipliers import Multipliers, multipliers
+
+_MAX_ROTATION = 0.7  # largest change of one atom's amplitude vector in one step
+_CURVATURE_FLOOR = 0.2  # eV, smallest preconditioner entry
+_EMPTY = 1e-3  # amplitude below which a state counts as empty
+
+
+class Problem(NamedTuple):
+    """An energy of weights and amplitudes, ω = c², and the constraints."""
+
+    energy: Callable  # (weights, amplitudes, args) -> scalar
+    args: object
+    charges: Array
+    mask: Array
+    total_charge: Array
+
+
+class Point(NamedTuple):
+    """Energy and its slopes: `local` = ∂E/∂ω and `gradient` = dE/dc = 2c ∂E/∂ω + ∂E/∂c, both (N, S)."""
+
+    energy: Array
+    local: Array
+    gradient: Array
+
+
+def evaluate(problem: Problem, amplitudes) -> Point:
+    """Energy and slopes at amplitudes (N, S)."""
+    both = jax.value_and_grad(problem.energy, argnums=(0, 1))
+    energy, (local, direct) = both(amplitudes**2, amplitudes, problem.args)
+    return Point(energy, local, 2.0 * amplitudes * local + direct)
+
+
+class NewtonState(NamedTuple):
+    amplitudes: Array
+    point: Point
+    residual: Array
+    iterations: Array
+    evaluations: Array
+    stalled: Array
+
+
+def first_order(problem: Problem, amplitudes, point: Point) -> tuple[Multipliers, Array, Array]:
+    """Multipliers, the diagonal of the Lagrangian's Hessian (N, S), and the residual in eV.
+
+    The residual is the larger of |Pg|_∞ and the worst −½ diagonal among empty states: a state left out
+    although its energy lies below the atom's.
+    """
+    first = multipliers(point.gradient, amplitudes, point.local, problem.charges, problem.mask)
+    diagonal = jnp.where(problem.mask, 2.0 * point.local - first.shift, 1.0)
+    empty = problem.mask & (jnp.abs(amplitudes) < _EMPTY)
+    missing = jnp.max(jnp.where(empty, -0.5 * diagonal, 0.0))
+    return first, diagonal, jnp.maximum(jnp.max(jnp.abs(first.gradient)), missing)
+
+
+def _conjugate_gradient(hessian, gradient, precondition, max_steps, floor):
+    """Minimise the quadratic model; returns (direction, products). Stops at negative curvature."""
+    norm0 = jnp.sqrt(jnp.sum(gradient**2))
+    goal = jnp.maximum(norm0 * jnp.minimum(0.3, jnp.sqrt(norm0)), floor)
+    z0 = precondition(gradient)
+
+    def cond(carry):
+        _, residual, _, _, steps, done = carry
+        return (steps < max_steps) & ~done & (jnp.sqrt(jnp.sum(residual**2)) > goal)
+
+    def body(carry):
+        v, residual, p, rz, steps, _ = carry
+        hp = hessian(p)
+        curvature = jnp.sum(p * hp)
+        negative = curvature <= 1e-12 * jnp.sum(p**2)
+        alpha = rz / jnp.where(negative, 1.0, curvature)
+        fallback = jnp.where(steps == 0, p, v)  # steepest descent when nothing better is known
+        new_residual = residual + alpha * hp
+        z = precondition(new_residual)
+        new_rz = jnp.sum(new_residual * z)
+        v_new = jnp.where(negative, fallback, v + alpha * p)
+        return (v_new, jnp.where(negative, residual, new_residual), -z + (new_rz / rz) * p, new_rz, steps + 1, negative)
+
+    start = (jnp.zeros_like(gradient), gradient, -z0, jnp.sum(gradient * z0), jnp.zeros((), jnp.int32), norm0 == 0)
+    direction, _, _, _, steps, negative = jax.lax.while_loop(cond, body, start)
+    return direction, steps, negative
+
+
+def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int, max_products: int = 60) -> NewtonState:
+    """Follow the energy down from `amplitudes` until the residual is below `tolerance` (eV)."""
+    charges, mask, total = problem.charges, problem.mask, problem.total_charge
+    eps = jnp.finfo(amplitudes.dtype).eps
+
+    def step(state: NewtonState) -> NewtonState:
+        c, old = state.amplitudes, state.point.energy
+        first, diagonal, _ = first_order(problem, c, state.point)
+        _, product = jax.linearize(lambda x: evaluate(problem, x).gradient, c)
+
+        def project(v):
+            return jnp.where(mask, tangent(v, c, first.normal, first.normal_square), 0.0)
+
+        def hessian(v):
+            return project(product(v) - first.shift * v)
+
+        def precondition(v):
+            return project(v / jnp.maximum(jnp.abs(diagonal), _CURVATURE_FLOOR))
+
+        newton, products, _ = _conjugate_gradient(hessian, first.gradient, precondition, max_products, 0.2 * tolerance)
+        empty = mask & (jnp.abs(c) < _EMPTY)
+        kick = jnp.where(empty & (diagonal < -2 * tolerance), 0.3, 0.0)
+        # a kick is only needed once nothing else moves
+        stuck = jnp.max(jnp.abs(first.gradient)) <= tolerance
+        direction = jnp.where(stuck & jnp.any(kick > 0), kick, newton)
+        length = jnp.sqrt(jnp.max(jnp.sum(direction**2, axis=1)))
+        direction = direction * jnp.minimum(1.0, _MAX_ROTATION / jnp.where(length > 0, length, 1.0))
+        slope = jnp.minimum(jnp.sum(first.gradient * direction), 0.0)
+        noise = 16 * eps * jnp.maximum(jnp.abs(old), 1.0)
+
+        def trial(t):
+            # |c| leaves the weights as they are and never raises a resonance energy −κ c_α c_β
+            moved = retract(jnp.abs(c + t * direction), charges, mask, total)
+            return moved, evaluate(problem, moved)
+
+        def too_high(carry):
+            t, _, point, _ = carry
+            return ~(point.energy <= old + 1e-4 * t * slope + noise) & (t > 1e-6)
+
+        def shorter(carry):
+            t, _, _, count = carry
+            return (0.4 * t, *trial(0.4 * t), count + 1)
+
+        one = jnp.ones((), c.dtype)
+        first_trial = (one, *trial(one), jnp.ones((), jnp.int32))
+        _, moved, point, trials = jax.lax.while_loop(too_high, shorter, first_trial)
+        accepted = point.energy <= old + noise
+        moved, point = jax.tree.map(lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point))
+        _, _, residual = first_order(problem, moved, point)
+        # rounding bounds the residual from below: stop when neither energy nor residual falls any more
+        flat = (old - point.energy <= noise) & (residual > 0.5 * state.residual) & (products < max_products)
+        return NewtonState(
+            moved,
+            point,
+            residual,
+            state.iterations + 1,
+            state.evaluations + trials + products + 1,
+            jnp.where(~accepted, 3, jnp.where(flat, state.stalled + 1, 0)),
+        )
+
+    def go_on(state: NewtonState):
+        return (state.residual > tolerance) & (state.iterations < max_iterations) & (state.stalled < 3)
+
+    point = evaluate(problem, amplitudes)
+    _, _, residual = first_order(problem, amplitudes, point)
+    zero = jnp.zeros((), jnp.int32)
+    return jax.lax.while_loop(go_on, step, NewtonState(amplitudes, point, residual, zero, zero + 1, zero))

@@ -1,0 +1,26 @@
+"""What an equilibration returns."""
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Equilibration(eqx.Module):
+    """Result of `equilibrate`: the weights and how far they can be trusted.
+
+    weights: ω (N, S), each row on its simplex. amplitudes: √ω (N, S).
+    charges: q_i = Σ_α ω_iα q_α in e, (N,). chemical_potential: μ = dE/dQ in eV/e, equal on all atoms; for
+    integer charges the middle of the window between the last filled and the first empty transfer.
+    energy: minimised energy in eV. residual: largest violation of the stationarity conditions, in eV.
+    iterations: Newton steps. evaluations: energy gradients and Hessian products, the unit of cost.
+    converged: whether residual ≤ tolerance.
+    """
+
+    weights: Float[Array, "N S"]
+    amplitudes: Float[Array, "N S"]
+    charges: Float[Array, " N"]
+    chemical_potential: Float[Array, ""]
+    energy: Float[Array, ""]
+    residual: Float[Array, ""]
+    iterations: Int[Array, ""]
+    evaluations: Int[Array, ""]
+    converged: Bool[Array, ""]

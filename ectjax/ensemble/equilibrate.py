@@ -1,0 +1,76 @@
+"""Equilibrate: minimise an ensemble energy over all weights under the sum rules and the total charge."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from ectjax.ensemble._implicit import implicit_minimum
+from ectjax.ensemble._manifold import retract
+from ectjax.ensemble._multipliers import mean_charge
+from ectjax.ensemble._newton import Problem, evaluate, first_order
+from ectjax.ensemble._result import Equilibration
+
+
+def default_tolerance(dtype) -> float:
+    """Residual in eV at which a solve stops: 1e-7 in float64, 1e-4 in float32."""
+    return 1e-7 if jnp.dtype(dtype) == jnp.float64 else 1e-4
+
+
+def equilibrate(
+    energy: Callable[[Array, Array, PyTree], Array],
+    args: PyTree,
+    starts: Float[Array, "K N S"],
+    *,
+    charges: Float[Array, "N S"],
+    mask: Bool[Array, "N S"],
+    total_charge: Float[Array, ""],
+    tolerance: float | None = None,
+    max_iterations: int = 100,
+) -> Equilibration:
+    """Lowest minimum reached from K start points.
+
+    Weights are squared amplitudes ω = c². The result is differentiable (forward, reverse, any order) in
+    everything inside `args` and in `total_charge`, by implicit differentiation; not in `starts`.
+
+    Args:
+        energy: E(ω, c, args) in eV with weights ω and amplitudes c = √ω, both (N, S); an energy of the
+            weights alone ignores c. Must close over no traced value.
+        args: everything that the energy depends on.
+        starts: amplitudes (K, N, S); they are normalised and given the total charge.
+        charges, mask: q_α in e and which states exist, (N, S). An atom without states is padding.
+        total_charge: Q in e.
+        tolerance: residual in eV (see `Equilibration.residual`); an energy error is of the order
+            tolerance²/gap. Defaults to `default_tolerance`.
+        max_iterations: limit of Newton steps for each start; raise it if `converged` is False.
+    """
+    dtype = starts.dtype
+    tolerance = default_tolerance(dtype) if tolerance is None else tolerance
+    total_charge = jnp.asarray(total_charge, dtype)
+    charges = jnp.asarray(charges, dtype)
+    some = jnp.any(mask, axis=1, keepdims=True)
+    full = mask | (~some & (jnp.arange(mask.shape[1]) == 0))  # padding sits in its first slot
+    charges = jnp.where(some, charges, 0.0)
+    fixed = (energy, charges, full, tolerance, max_iterations)
+    frozen, padded = jax.lax.stop_gradient((total_charge, jnp.arange(mask.shape[1]) == 0))
+    starts = jnp.where(some, jax.lax.stop_gradient(starts), padded.astype(dtype))
+    starts = jax.lax.map(lambda start: retract(start, charges, full, frozen), starts)
+    amplitudes, (iterations, evaluations) = implicit_minimum(args, total_charge, starts, fixed)
+    problem = Problem(energy, args, charges, full, total_charge)
+    point = evaluate(problem, amplitudes)
+    first, _, residual = first_order(problem, amplitudes, point)
+    weights = amplitudes**2
+    return Equilibration(
+        weights=weights,
+        amplitudes=amplitudes,
+        charges=mean_charge(amplitudes, charges),
+        chemical_potential=first.chemical_potential,
+        energy=point.energy,
+        residual=jax.lax.stop_gradient(residual),
+        iterations=iterations,
+        evaluations=evaluations,
+        converged=residual <= tolerance,
+    )
+
+

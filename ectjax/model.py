@@ -1,0 +1,276 @@
+"""The model: radial tables of a set of elements and a few parameters per element, as one pytree.
+
+`Basis` holds what no parameter touches (form factors, Coulomb and embedding components; built once, float64).
+`assemble(basis, parameters)` is a pure, differentiable function to the `Model` that energies are computed with.
+"""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ectjax.embedding.table import EmbeddingTable, background_knots, combine, component_values
+from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
+from ectjax.pairs.coulomb_overlap import penetration_table
+from ectjax.pairs.fourier import k_grid, k_max_of
+from ectjax.radial.spline import locate, polynomial, spline_coefficients
+from ectjax.radial.switching import smoothstep
+from ectjax.tables import Element, load_element
+from ectjax.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+
+DEFAULT_STATES = ("-1", "0", "+1")
+DEFAULT_CUTOFF = 8.0
+SWITCH_FRACTION = 0.75
+KNOT_SPACING = 0.03  # Å: spline error of Rφ below 1e-6 eV Å beyond 0.4 Å
+RESONANCE_SOFTENING = 1e-8  # e/bohr³: g(ρ̄) = √(ρ̄ + δ) − √δ keeps a finite slope where no neighbour is
+
+
+class Parameters(eqx.Module):
+    """A handful of numbers per element, each (E,).
+
+    a, b: prefactors of the Thomas–Fermi and von Weizsäcker terms. sigma: width of the density window in bohr.
+    kappa: resonance in eV per (e/bohr³)^½. m: scale of the many-body embedding (1 unless pair="two_center").
+    """
+
+    a: Float[Array, " E"]
+    b: Float[Array, " E"]
+    sigma: Float[Array, " E"]
+    kappa: Float[Array, " E"]
+    m: Float[Array, " E"]
+
+    @classmethod
+    def uniform(cls, elements: int, a=0.5, b=0.0, sigma=1.0, kappa=0.0, m=1.0) -> "Parameters":
+        """The same numbers for every element."""
+        return cls(*(jnp.full(elements, float(x)) for x in (a, b, sigma, kappa, m)))
+
+
+class Basis(eqx.Module):
+    """Everything about a set of elements that no fitted parameter touches. Atomic units unless named.
+
+    E elements, S states (padded), M distance knots, K wave numbers, B background knots.
+    """
+
+    numbers: tuple[int, ...] = eqx.field(static=True)
+    labels: tuple[tuple[str, ...], ...] = eqx.field(static=True)
+    cutoff: float = eqx.field(static=True)
+    spacing: float = eqx.field(static=True)
+    state_charge: Float[Array, "E S"]
+    state_energy: Float[Array, "E S"]
+    state_mask: Bool[Array, "E S"]
+    adjacency: Float[Array, "E S S"]
+    penetration: Float[Array, "E E S S M"]
+    form_factors: Float[Array, "T K"]
+    wave_numbers: Float[Array, " K"]
+    kernel: Float[Array, "K M"]
+    components: Float[Array, "E S 3 B"]
+    two_center: Float[Array, "E E S S 3 M"] | None
+
+
+class Model(eqx.Module):
+    """Radial splines and parameters of E elements with up to S states; eV, Å, e, densities in e/bohr³.
+
+    Used through `ectjax.potential`. Species are rows of this model (`species_of` maps atomic numbers).
+    """
+
+    numbers: tuple[int, ...] = eqx.field(static=True)
+    labels: tuple[tuple[str, ...], ...] = eqx.field(static=True)
+    cutoff: float = eqx.field(static=True)
+    spacing: float = eqx.field(static=True)
+    state_charge: Float[Array, "E S"]
+    state_energy: Float[Array, "E S"]
+    state_mask: Bool[Array, "E S"]
+    resonance: Float[Array, "E S S"]
+    embedding: EmbeddingTable
+    density: Float[Array, "E E M S 4"]
+    interaction: Float[Array, "E E M S S 4"]
+
+    def species_of(self, numbers) -> np.ndarray:
+        """Rows (N,) int32 of atomic numbers (N,). Raises ValueError for an element the model lacks."""
+        numbers = np.asarray(numbers, int).reshape(-1)
+        unknown = sorted(set(numbers.tolist()) - set(self.numbers))
+        if unknown:
+            raise ValueError(
+                f"the model has no element {', '.join(map(_symbol, unknown))}; it covers "
+                f"{', '.join(map(_symbol, self.numbers))}: load a model that covers all elements of the structure"
+            )
+        lookup = {z: row for row, z in enumerate(self.numbers)}
+        return np.array([lookup[z] for z in numbers.tolist()], np.int32)
+
+    def pair_functions(self, species_i, species_j, distance: Float[Array, " P"]):
+        """h at i from j (P, S), h at j from i (P, S), and φ − q q/R in eV (P, S, S), at R (P,) in Å."""
+        index, t = locate(distance, 0.0, self.spacing, self.density.shape[2])
+        inside = (distance < self.cutoff)[:, None]
+        index, t = jnp.minimum(index, self.density.shape[2] - 1), t[:, None]
+        at_i = polynomial(self.density[species_i, species_j, index], t)
+        at_j = polynomial(self.density[species_j, species_i, index], t)
+        scaled = polynomial(self.interaction[species_i, species_j, index], t[:, :, None])
+        safe = jnp.where(inside, distance[:, None], 1.0)[:, :, None]
+        short = jnp.where(inside[:, :, None], scaled / safe, 0.0)
+        return jnp.where(inside, at_i, 0.0), jnp.where(inside, at_j, 0.0), short
+
+
+def _symbol(number: int) -> str:
+    from ase.data import chemical_symbols
+
+    return chemical_symbols[number] if 0 < number < len(chemical_symbols) else f"Z={number}"
+
+
+def adjacency_of(charges: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """1 where two states of an atom differ by one electron or by excitation only, 0 elsewhere: (E, S, S)."""
+    step = np.abs(charges[:, :, None] - charges[:, None, :])
+    near = (step <= 1) & mask[:, :, None] & mask[:, None, :]
+    return np.where(near & ~np.eye(charges.shape[1], dtype=bool), 1.0, 0.0)
+
+
+def build_basis(
+    elements: Sequence[str | int | Element],
+    *,
+    states: Sequence[str] | dict[str, Sequence[str]] = DEFAULT_STATES,
+    cutoff: float = DEFAULT_CUTOFF,
+    spacing: float = KNOT_SPACING,
+    energies: str = "experimental",
+    two_center: np.ndarray | None = None,
+    tables=None,
+) -> Basis:
+    """Radial tables of a set of elements, float64.
+
+    Args:
+        elements: symbols, atomic numbers or loaded `Element` records.
+        states: labels to use; states that an element lacks or that are unbound are left out when this is one
+            list for all, and are an error when a dict names them for the element.
+        cutoff: Å; every short-range function goes smoothly to zero there, from 0.75 cutoff on.
+        spacing: Å between knots.
+        energies: "experimental" or "computed" state energies.
+        two_center: (E, E, S, S, 3, M) kinetic and exchange-correlation overlaps at `distance_knots`, or None.
+        tables: file or folder of tables to use instead of the shipped ones.
+
+    Raises:
+        ValueError: unknown element or state, no neutral state, bad cutoff or energies.
+    """
+    if not np.isfinite(cutoff) or not 2.0 <= cutoff <= 30.0:
+        raise ValueError(f"cutoff is {cutoff} Å, allowed are 2 to 30 Å")
+    if energies not in ("experimental", "computed"):
+        raise ValueError(f"energies is {energies!r}, allowed are 'experimental' and 'computed'")
+    records = [x if isinstance(x, Element) else load_element(x, tables) for x in elements]
+    chosen = [_states_of(record, states) for record in records]
+    count, most = len(records), max(map(len, chosen))
+    charge, energy = np.zeros((count, most)), np.zeros((count, most))
+    mask = np.zeros((count, most), bool)
+    flat, z, electrons = [], np.zeros((count, most)), np.zeros((count, most))
+    for e, (record, list_) in enumerate(zip(records, chosen, strict=True)):
+        z[e] = record.number
+        for s, state in enumerate(list_):
+            charge[e, s], mask[e, s] = state.charge, True
+            energy[e, s] = state.energy_computed if energies == "computed" else state.energy
+            electrons[e, s] = state.electrons
+            flat.append((e * most + s, state.density))
+    radius = distance_knots(cutoff, spacing) / BOHR_IN_ANGSTROM
+    grid = k_grid(radius[-1], k_max_of(z.max()))
+    keep = grid.k <= 8.5 / SIGMA_MIN
+    shape = count * most
+    factors, screened = np.zeros((shape, grid.k.size)), np.zeros((shape, radius.size))
+    components = np.zeros((shape, 3, background_knots().size))
+    with jax.enable_x64(True):
+        safe = np.maximum(radius, 1e-6)
+        for row, density in flat:
+            factors[row] = density.form_factor(grid.k)
+            screened[row] = safe * np.asarray(density.screened_remainder(safe))
+        components[[row for row, _ in flat]] = component_values([density for _, density in flat])
+    electrons = np.where(mask, electrons, 0.0)
+    table = penetration_table(
+        np.where(mask, z, 0.0).ravel(), electrons.ravel(), screened, factors, grid, radius
+    ).reshape(count, most, count, most, radius.size)
+    kernel = bessel_kernel(grid, radius)[keep]
+    return Basis(
+        numbers=tuple(record.number for record in records),
+        labels=tuple(tuple(state.label for state in list_) for list_ in chosen),
+        cutoff=float(cutoff),
+        spacing=float(radius[1] * BOHR_IN_ANGSTROM),
+        state_charge=charge,
+        state_energy=energy,
+        state_mask=mask,
+        adjacency=adjacency_of(charge, mask),
+        penetration=table.transpose(0, 2, 1, 3, 4),
+        form_factors=factors[:, keep],
+        wave_numbers=grid.k[keep],
+        kernel=kernel,
+        components=components.reshape(count, most, 3, -1),
+        two_center=two_center,
+    )
+
+
+def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING) -> np.ndarray:
+    """Distances in Å (M,) from 0 to the cutoff at which pair functions are tabulated."""
+    return np.linspace(0.0, cutoff, round(cutoff / spacing) + 1)
+
+
+def _states_of(record: Element, states) -> list:
+    if isinstance(states, dict):
+        if record.symbol not in states:
+            raise ValueError(f"no states are chosen for {record.symbol}; chosen are those of {', '.join(states)}")
+        chosen = [record.state(label) for label in states[record.symbol]]
+    else:
+        chosen = [state for state in record.states if state.label in states and state.bound]
+    if not any(state.label == "0" for state in chosen):
+        got = ", ".join(state.label for state in chosen) or "none"
+        raise ValueError(f"{record.symbol} was given the states {got}; the neutral ground state '0' must be one")
+    return chosen
+
+
+def assemble(basis: Basis, parameters: Parameters) -> Model:
+    """The model of one set of parameters: differentiable in every one of them. Needs float64 arithmetic."""
+    count, most = basis.state_charge.shape
+    knots = distance_knots(basis.cutoff, basis.spacing)
+    switch = jnp.asarray(smoothstep(knots, SWITCH_FRACTION * basis.cutoff, basis.cutoff))
+    h = background_table(basis.form_factors, parameters.sigma, basis.wave_numbers, basis.kernel)
+    h = jnp.maximum(h.reshape(count, count, most, -1), 0.0) * switch
+    free = HARTREE_IN_EV * combine(basis.components, parameters.a[:, None], parameters.b[:, None])
+    free = jnp.where(basis.state_mask[:, :, None], free, 0.0)
+    embedding = EmbeddingTable.fit(free * parameters.m[:, None, None])
+    scaled = basis.penetration * (HARTREE_IN_EV * BOHR_IN_ANGSTROM)
+    if basis.two_center is not None:
+        scaled = scaled + knots * _two_center_energy(basis, parameters, embedding, h)
+    return Model(
+        numbers=basis.numbers,
+        labels=basis.labels,
+        cutoff=basis.cutoff,
+        spacing=basis.spacing,
+        state_charge=jnp.asarray(basis.state_charge),
+        state_energy=jnp.asarray(basis.state_energy) * HARTREE_IN_EV,
+        state_mask=jnp.asarray(basis.state_mask),
+        resonance=parameters.kappa[:, None, None] * basis.adjacency,
+        embedding=embedding,
+        density=spline_coefficients(h).transpose(0, 1, 3, 2, 4),
+        interaction=spline_coefficients(scaled * switch).transpose(0, 1, 4, 2, 3, 5),
+    )
+
+
+def _two_center_energy(basis: Basis, parameters: Parameters, embedding: EmbeddingTable, h):
+    """u(R) of every pair of states less the pair's embedding of each in the other, eV (E, E, S, S, M)."""
+    mean = lambda x: 0.5 * (x[:, None] + x[None, :])[:, :, None, None, None]  # noqa: E731
+    t, w, x = (basis.two_center[..., c, :] for c in range(3))
+    pair = HARTREE_IN_EV * (mean(parameters.a) * t + mean(parameters.b) * w + x)
+    rows = [embedding_row(embedding, e)(h[e]) for e in range(h.shape[0])]  # each (S of i, E, S of j, M)
+    embedded = jnp.stack(rows).transpose(0, 2, 1, 3, 4)  # (E, E, S, S, M)
+    return pair - embedded - embedded.transpose(1, 0, 3, 2, 4)
+
+
+def embedding_row(embedding: EmbeddingTable, element: int) -> EmbeddingTable:
+    """The embedding functions (S,) of one element."""
+    return EmbeddingTable(embedding.coefficients[element], embedding.scale, embedding.maximum)
+
+
+def cast(model: Model, dtype=None) -> Model:
+    """The model with floating leaves in `dtype` (default: JAX's current default float)."""
+    dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
+    if dtype == jnp.float64 and not jax.config.jax_enable_x64:
+        raise ValueError("float64 was asked for but JAX runs in float32: call jax.config.update('jax_enable_x64', True)")
+
+    def convert(leaf):
+        leaf = np.asarray(leaf)
+        return jnp.asarray(leaf.astype(dtype)) if np.issubdtype(leaf.dtype, np.floating) else jnp.asarray(leaf)
+
+    return jax.tree.map(convert, model)

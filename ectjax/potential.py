@@ -1,0 +1,203 @@
+"""The energy of theory section 3, put together: one pure function of (model, system, weights).
+
+E = Σ_iα ω_iα [ε_iα + F_iα(ρ̄_i)] + Σ_{pairs} ω_i φ_ij ω_j + ½ Σ q_i q_j/R_ij − Σ_i κ_i g(ρ̄_i) c_i·A c_i
+
+with ρ̄_i = Σ_j Σ_β ω_jβ h_iβ(R_ij), q_i = Σ_α q_α ω_iα, c = √ω. eV, Å, e.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from ectjax.coulomb import DirectCoulomb, ewald_real_kernel
+from ectjax.embedding.table import EmbeddingTable
+from ectjax.ensemble import Equilibration, equilibrate, start_amplitudes
+from ectjax.model import RESONANCE_SOFTENING, Model
+from ectjax.neighbors import Neighbors, pair_distances
+
+
+class System(eqx.Module):
+    """A geometry. Pad atoms with species −1 and zero positions; they carry no energy, charge or force.
+
+    positions (N, 3) in Å; species (N,), rows of the model; total_charge in e; neighbors, a half list that
+    covers the model's cutoff; cell (3, 3), lattice vectors as rows in Å, or None for an open system;
+    long_range, Ewald or PME parameters of a periodic system, None for the direct sum.
+    """
+
+    positions: Float[Array, "N 3"]
+    species: Int[Array, " N"]
+    total_charge: Float[Array, ""]
+    neighbors: Neighbors
+    cell: Float[Array, "3 3"] | None = None
+    long_range: eqx.Module | None = None
+
+    @property
+    def atom_mask(self) -> Bool[Array, " N"]:
+        """True for real atoms."""
+        return self.species >= 0
+
+
+class Terms(eqx.Module):
+    """Everything of a geometry that the weights meet; computed once, used in every iteration of a solve."""
+
+    species: Int[Array, " N"]
+    state_energy: Float[Array, "N S"]
+    state_charge: Float[Array, "N S"]
+    state_mask: Bool[Array, "N S"]
+    resonance: Float[Array, "N S S"]
+    embedding: EmbeddingTable
+    i: Int[Array, " P"]
+    j: Int[Array, " P"]
+    density_at_i: Float[Array, "P S"]
+    density_at_j: Float[Array, "P S"]
+    interaction: Float[Array, "P S S"]
+    coulomb: eqx.Module
+
+
+def geometry_terms(model: Model, system: System) -> Terms:
+    """Pair functions and the long-range operator of a geometry."""
+    real = system.atom_mask
+    species = jnp.where(real, system.species, 0)
+    distances = pair_distances(system.positions, system.cell, system.neighbors)
+    i, j = system.neighbors.i, system.neighbors.j
+    at_i, at_j, interaction = model.pair_functions(species[i], species[j], distances)
+    charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
+    if system.long_range is None:
+        coulomb = DirectCoulomb.prepare(system.positions, real)
+    else:
+        kernel = ewald_real_kernel(distances, system.long_range.alpha)
+        near = system.neighbors.mask & (distances < system.long_range.cutoff)
+        kernel = jnp.where(near, kernel, 0.0)[:, None, None]
+        interaction = interaction + kernel * charge[i][:, :, None] * charge[j][:, None, :]
+        coulomb = system.long_range.prepare(system.positions, system.cell, real)
+    return Terms(
+        species=species,
+        state_energy=jnp.where(real[:, None], model.state_energy[species], 0.0),
+        state_charge=charge,
+        state_mask=model.state_mask[species] & real[:, None],
+        resonance=jnp.where(real[:, None, None], model.resonance[species], 0.0),
+        embedding=model.embedding,
+        i=i,
+        j=j,
+        density_at_i=at_i,
+        density_at_j=at_j,
+        interaction=interaction,
+        coulomb=coulomb,
+    )
+
+
+def background_density(weights: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
+    """ρ̄_i in e/bohr³ (N,): the density of all other atoms in each atom's window."""
+    from_j = jnp.sum(terms.density_at_i * weights[terms.j], axis=1)
+    from_i = jnp.sum(terms.density_at_j * weights[terms.i], axis=1)
+    zero = jnp.zeros(weights.shape[0], weights.dtype)
+    return zero.at[terms.i].add(from_j).at[terms.j].add(from_i)
+
+
+def resonance_strength(background: Float[Array, " N"]) -> Float[Array, " N"]:
+    """g(ρ̄) = √(ρ̄ + δ) − √δ, zero for an isolated atom, of finite slope everywhere."""
+    return jnp.sqrt(background + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
+
+
+def atomic_energies(
+    weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms
+) -> Float[Array, " N"]:
+    """Energy in eV shared among atoms (N,), half of every pair to each: their sum is the energy."""
+    w, c = weights, amplitudes
+    background = background_density(w, terms)
+    embedded = jnp.where(terms.state_mask, terms.embedding.of_species(terms.species, background), 0.0)
+    own = jnp.sum(w * (terms.state_energy + embedded), axis=1)
+    own = own - resonance_strength(background) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c)
+    pair = 0.5 * jnp.einsum("pa,pab,pb->p", w[terms.i], terms.interaction, w[terms.j])
+    charges = jnp.sum(w * terms.state_charge, axis=1)
+    long_range = 0.5 * charges * terms.coulomb.potential(charges)
+    return own.at[terms.i].add(pair).at[terms.j].add(pair) + long_range
+
+
+def ensemble_energy(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, ""]:
+    """Energy in eV of given weights ω and amplitudes c = √ω, relative to neutral ground-state atoms."""
+    w, c = weights, amplitudes
+    background = background_density(w, terms)
+    embedded = jnp.where(terms.state_mask, terms.embedding.of_species(terms.species, background), 0.0)
+    local = jnp.sum(w * (terms.state_energy + embedded))
+    mixed = jnp.sum(resonance_strength(background) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c))
+    pair = jnp.einsum("pa,pab,pb->", w[terms.i], terms.interaction, w[terms.j])
+    charges = jnp.sum(w * terms.state_charge, axis=1)
+    return local - mixed + pair + terms.coulomb.energy(charges)
+
+
+def system_energy(model: Model, system: System, amplitudes: Float[Array, "N S"]) -> Float[Array, ""]:
+    """Energy in eV of a geometry at given amplitudes, not equilibrated."""
+    return ensemble_energy(amplitudes**2, amplitudes, geometry_terms(model, system))
+
+
+def solve_weights(
+    model: Model,
+    system: System,
+    weights: Float[Array, "N S"] | None = None,
+    *,
+    tolerance: float | None = None,
+    max_iterations: int = 100,
+) -> Equilibration:
+    """Equilibrated weights of a geometry, differentiable in model, positions, cell and total charge.
+
+    Args:
+        weights: a warm start (N, S), followed alone; None solves from three cold starts and keeps the lowest.
+        tolerance, max_iterations: see `ectjax.ensemble.equilibrate`.
+    """
+    terms = geometry_terms(model, system)
+    dtype = system.positions.dtype
+    if weights is None:
+        starts = start_amplitudes(terms.state_energy, terms.state_charge, terms.state_mask, system.total_charge)
+    else:
+        # an empty state has no slope in c: give it a breath of amplitude
+        starts = jnp.sqrt(jnp.maximum(jax.lax.stop_gradient(weights), 1e-12))[None]
+    return equilibrate(
+        ensemble_energy,
+        terms,
+        jax.lax.stop_gradient(starts.astype(dtype)),
+        charges=terms.state_charge,
+        mask=terms.state_mask,
+        total_charge=system.total_charge,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+    )
+
+
+@eqx.filter_custom_jvp
+def _envelope(model_and_system: PyTree, amplitudes: Array, chemical_potential: Array) -> Array:
+    """Energy at equilibrated amplitudes. At the minimum dE = ∂E + μ dQ: no response of the weights is needed."""
+    return system_energy(*model_and_system, amplitudes)
+
+
+@_envelope.def_jvp
+def _envelope_jvp(primals, tangents):
+    model_and_system, amplitudes, chemical_potential = primals
+    direct = tangents[0]
+    energy = _envelope(model_and_system, amplitudes, chemical_potential)
+    if not jax.tree.leaves(direct):
+        return energy, jnp.zeros_like(energy)
+    _, slope = eqx.filter_jvp(lambda x: system_energy(*x, amplitudes), (model_and_system,), (direct,))
+    d_charge = direct[1].total_charge
+    if d_charge is not None:
+        slope = slope + chemical_potential * d_charge
+    return energy, slope
+
+
+def potential_energy(
+    model: Model,
+    system: System,
+    weights: Float[Array, "N S"] | None = None,
+    *,
+    tolerance: float | None = None,
+    max_iterations: int = 100,
+) -> tuple[Float[Array, ""], Equilibration]:
+    """Equilibrated energy in eV and the equilibration it belongs to.
+
+    The first derivative of the energy costs no response of the weights (envelope theorem) and is exact; second
+    derivatives contain the response, by implicit differentiation. Use `jax.grad(…, has_aux=True)`.
+    """
+    result = solve_weights(model, system, weights, tolerance=tolerance, max_iterations=max_iterations)
+    energy = _envelope((model, system), result.amplitudes, result.chemical_potential)
+    return energy, result
