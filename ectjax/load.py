@@ -1,0 +1,69 @@
+"""`load_model`: from the name of a parameter set to a model that is ready to use."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from ectjax.model import DEFAULT_CUTOFF, Basis, Model, Parameters, assemble, build_basis, cast
+from ectjax.parameters import ParameterSet, load_parameters
+from ectjax.parameters.store import FIELDS
+
+
+def load_model(
+    model: str | Path | ParameterSet = "default",
+    elements: Sequence[str] | None = None,
+    *,
+    cutoff: float | None = None,
+    dtype=None,
+) -> Model:
+    """A model of a parameter set.
+
+    Args:
+        model: name of a shipped set, path of a parameter file, or a `ParameterSet`.
+        elements: symbols to include, in this order; all of the set if None. Fewer elements load faster.
+        cutoff: Å, instead of the set's own.
+        dtype: of the arrays; JAX's default float if None.
+
+    Raises:
+        ValueError: no such set, a damaged file, an element that the set or the tables lack.
+    """
+    chosen = model if isinstance(model, ParameterSet) else load_parameters(model)
+    basis = basis_of(chosen, elements, cutoff=cutoff)
+    with jax.enable_x64(True):
+        built = assemble(basis, parameters_of(chosen, basis_symbols(chosen, elements)))
+        built = jax.tree.map(jax.device_get, built)
+    return cast(built, dtype)
+
+
+def basis_symbols(chosen: ParameterSet, elements: Sequence[str] | None) -> tuple[str, ...]:
+    """The symbols asked for, checked against the set."""
+    symbols = tuple(dict.fromkeys(elements)) if elements is not None else tuple(chosen.elements)
+    missing = [s for s in symbols if s not in chosen.elements]
+    if missing:
+        raise ValueError(
+            f"parameter set {chosen.name!r} has no element {', '.join(missing)}; it covers "
+            f"{', '.join(chosen.elements)}: choose another set or fit one with `ectjax fit`"
+        )
+    return symbols
+
+
+def basis_of(chosen: ParameterSet, elements: Sequence[str] | None = None, *, cutoff: float | None = None) -> Basis:
+    """The parameter-free tables of a set, kept in memory for the next call."""
+    symbols = basis_symbols(chosen, elements)
+    options = chosen.options
+    states = tuple((s, chosen.states[s]) for s in symbols)
+    cutoff = float(options.get("cutoff", DEFAULT_CUTOFF) if cutoff is None else cutoff)
+    return _cached_basis(states, cutoff, options.get("energies", "experimental"))
+
+
+@lru_cache(maxsize=16)
+def _cached_basis(states, cutoff: float, energies: str) -> Basis:
+    return build_basis([s for s, _ in states], states=dict(states), cutoff=cutoff, energies=energies)
+
+
+def parameters_of(chosen: ParameterSet, symbols: Sequence[str]) -> Parameters:
+    """The numbers of a set as arrays, in the order of `symbols`."""
+    return Parameters(*(jnp.asarray([chosen.elements[s][k] for s in symbols]) for k in FIELDS))
