@@ -1,16 +1,17 @@
-"""The two-centre functional u(R): what density functional theory adds to the Coulomb energy of two rigid ions.
+"""The two-centre functional u(R): what density functionals add to the Coulomb energy of two rigid ions.
 
 u_αβ(R) = a T[...] + b W[...] + X[...],  [...] = functional[ρ_α + ρ_β] - functional[ρ_α] - functional[ρ_β]
 
 T Thomas-Fermi, W von Weizsäcker (with the cross gradient), X Slater exchange + PW92 correlation, for two
 spherical densities R apart. Each is tabulated with prefactor 1, so a and b stay outside and trainable. The
-signs are definite (T > 0, W < 0, X < 0) and all three decay exponentially. Atomic units throughout.
+signs are definite (T > 0, W < 0, X < 0) and all three decay exponentially, W slowest: like the density midway
+between the nuclei, exp(-aR/2) for equal tails exp(-ar). Atomic units throughout.
 
 Quadrature: with s = (r_A + r_B - R)/2 and t = (r_A - r_B + R)/2, prolate spheroidal coordinates in Bohr, both
 distances are linear (r_A = s + t, r_B = s + R - t), the volume element is (4π/R) r_A r_B ds dt, and every
-integrand is analytic up to both nuclei, the cross gradient too. Gauss-Legendre points on exponentially stretched
-s and t therefore converge exponentially: measured 2e-7 Hartree at the defaults. The Slater terms factorise,
-exp(-a r_A) = exp(-a s) exp(-a t), so a density on the whole grid is a matrix product.
+integrand is analytic up to both nuclei, the cross gradient too. Gauss-Legendre points on exponentially
+stretched s and t therefore converge exponentially: measured 2e-7 Hartree at the defaults. Slater terms
+factorise, exp(-a r_A) = exp(-a s) exp(-a t), so a density on the whole grid is a matrix product.
 """
 
 import numpy as np
@@ -21,7 +22,7 @@ from ectjax.embedding.functionals import overlap_differences, weizsaecker_differ
 COMPONENTS = ("thomas_fermi", "weizsaecker", "xc")
 RADIAL_POINTS = 64
 AXIAL_POINTS = 48
-_CHUNK = 4
+_CHUNK = 16
 
 
 def two_center_components(
@@ -69,7 +70,7 @@ def _unit_rule(points):
 
 
 def _stretched(rule, total, first):
-    """Points (D, P) and weights on [0, total] that grow exponentially from spacings proportional to `first`."""
+    """Points (D, P) and weights on [0, total] that grow exponentially; `first` sets their density at 0."""
     x, w = rule
     rate = np.log(np.maximum(total / first, 1.001))[:, None]
     total = total[:, None] / np.expm1(rate)
