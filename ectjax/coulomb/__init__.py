@@ -6,14 +6,19 @@ An operator is prepared once for a geometry; `potential(charges)` (eV/e) is line
 
 from ectjax.coulomb.direct import DirectCoulomb
 from ectjax.coulomb.ewald import EwaldParameters, EwaldReciprocal, ewald_parameters, ewald_real_kernel
+from ectjax.coulomb.pme import PMEReciprocal
+from ectjax.coulomb.pme_parameters import PMEParameters, pme_parameters
 from ectjax.coulomb.total import ewald_energy, ewald_stress
 
 __all__ = [
     "DirectCoulomb",
     "EwaldParameters",
     "EwaldReciprocal",
+    "PMEParameters",
+    "PMEReciprocal",
     "ewald_energy",
     "ewald_parameters",
     "ewald_real_kernel",
     "ewald_stress",
+    "pme_parameters",
 ]

@@ -63,14 +63,14 @@ def ewald_parameters(cell: Float[Array, "3 3"], cutoff: float, accuracy: float =
 
     `accuracy` is the root mean square error of the field on (and, at least as small, of the potential at) a
     unit charge in a disordered system of ±1 e charges at 0.1 Å⁻³, relative to the field (potential) of a
-    unit charge 1 Å away, 14.4 V/Å (V); each of the two truncated sums gets 1/√2 of it.
+    unit charge 1 Å away, 14.4 V/Å (V); each of the two truncated sums gets half of it.
 
     Raises:
         ValueError: cell without volume, cutoff not positive, accuracy outside 1e-15 ... 1e-1, or more than
             5,000,000 wave vectors.
     """
     box, cutoff = check_cell(cell), check_cutoff(cutoff)
-    share = check_accuracy(accuracy) / math.sqrt(2.0)
+    share = 0.5 * check_accuracy(accuracy)
     alpha = splitting_parameter(cutoff, share)
 
     def error(x):  # modes beyond k = 2αx: rms field √(8ρ) α k^(-1/2) e^(-x²), potential 1/k of it

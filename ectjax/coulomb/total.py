@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Scalar
 
 from ectjax.coulomb.ewald import EwaldParameters, ewald_parameters, ewald_real_kernel, masked
+from ectjax.coulomb.pme_parameters import PMEParameters
 from ectjax.neighbors import Neighbors, neighbor_list, pair_distances
 
 
@@ -15,7 +16,7 @@ def ewald_energy(
     charges: Float[Array, " n"],
     cell: Float[Array, "3 3"],
     neighbors: Neighbors | None = None,
-    parameters: EwaldParameters | None = None,
+    parameters: EwaldParameters | PMEParameters | None = None,
     *,
     cutoff: float = 8.0,
     accuracy: float = 1e-8,
@@ -25,8 +26,8 @@ def ewald_energy(
     """Energy in eV of charges (e) in a periodic cell (Å), neutralising background included.
 
     Without `neighbors` and `parameters` both are made here on the host from `cutoff` and `accuracy`; pass
-    them (the list must be complete within `parameters.cutoff`) under `jit` and `grad`. `parameters` may be
-    any object with `alpha`, `cutoff` and `prepare`, PME's too. `strain` maps r → r + r·strain, cell alike.
+    them (the list must be complete within `parameters.cutoff`) under `jit` and `grad`.
+    `strain` maps r → r + r·strain, cell alike.
 
     Raises:
         ValueError: as `neighbor_list` and `ewald_parameters` do.
