@@ -2,6 +2,10 @@
 
 Atomic units throughout."""
 
+from ectjax.embedding.baskes import BaskesParameters as BaskesParameters
+from ectjax.embedding.baskes import baskes as baskes
+from ectjax.embedding.concordance import Concordance as Concordance
+from ectjax.embedding.concordance import concordance as concordance
 from ectjax.embedding.daw import COMPONENTS as COMPONENTS
 from ectjax.embedding.daw import daw_components as daw_components
 from ectjax.embedding.table import EmbeddingTable as EmbeddingTable
