@@ -1,8 +1,9 @@
 """The embedded atom method as the one-state limit: E = Σ_i F_i(ρ̄_i) + Σ_{pairs} φ(R), ρ̄_i = Σ_j ρ_ji(R_ij).
 
 Potentials come from setfl (.eam.alloy) and Finnis-Sinclair (.eam.fs) files (`ectjax.setfl`), alloys included.
-`eam_energy` is one pure, differentiable function; `eam_calculate` adds forces and stress; `EAM.to_model`
-gives a one-state `Model` that the ASE and jax-md adapters take. Units eV, Å; densities in the unit of the file.
+`eam_energy` is one pure, differentiable function; `eam_calculate` adds forces and stress;
+`EAM.to_model` gives a one-state `Model` that the ASE and jax-md adapters take. Units eV, Å; densities in
+the unit of the file.
 M. S. Daw and M. I. Baskes, Phys. Rev. B 29, 6443 (1984).
 M. W. Finnis and J. E. Sinclair, Phil. Mag. A 50, 45 (1984).
 """
@@ -48,8 +49,8 @@ class EAM(eqx.Module):
         """A potential from a file, in JAX's current default precision.
 
         interpolation: "c2" for splines with continuous second derivatives (phonons, Hessians), "lammps" for
-        the five-point Hermite scheme of LAMMPS, which reproduces its numbers to rounding. The two agree as far as
-        the file's grid resolves the functions. Raises ValueError as `read_setfl` does.
+        the five-point Hermite scheme of LAMMPS, which reproduces its numbers to rounding. The two agree as
+        far as the file's grid resolves the functions. Raises ValueError as `read_setfl` does.
         """
         return cls.from_setfl(read_setfl(path, finnis_sinclair), interpolation=interpolation)
 
@@ -120,7 +121,7 @@ class EAM(eqx.Module):
 
 
 class EAMResults(eqx.Module):
-    """energy in eV, background (N,) in the file's unit, forces (N, 3) in eV/Å, stress (3, 3) in eV/Å³ (ASE)."""
+    """energy in eV, background (N,) in the file's unit, forces (N, 3) in eV/Å, stress (3, 3) in eV/Å³."""
 
     energy: Float[Array, ""]
     background: Float[Array, " N"]

@@ -10,5 +10,6 @@ from ectjax.embedding.daw import COMPONENTS as COMPONENTS
 from ectjax.embedding.daw import daw_components as daw_components
 from ectjax.embedding.table import EmbeddingTable as EmbeddingTable
 from ectjax.embedding.table import background_knots as background_knots
+from ectjax.embedding.table import baskes_values as baskes_values
 from ectjax.embedding.table import combine as combine
 from ectjax.embedding.table import component_values as component_values

@@ -21,7 +21,7 @@ from ectjax.embedding.daw import SphericalDensity, daw_components
 
 TOLERANCE = 0.04
 RANGE = 1.0
-"""Curves are compared up to this multiple of the start's ρ0 = e ρ̄_min: through the well and up to F = 0."""
+"""Curves are compared up to this multiple of the start's ρ0 = e ρ̄_min: through the well, up to F = 0."""
 _POINTS = 120
 _SEARCH = (1e-7, 3.0)
 
@@ -79,7 +79,10 @@ def find_minimum(density: SphericalDensity, a: float = 1.0, b: float = 1.0):
 
 
 def concordance(
-    density: SphericalDensity, tolerance: float = TOLERANCE, reach: float = RANGE
+    density: SphericalDensity,
+    tolerance: float = TOLERANCE,
+    reach: float = RANGE,
+    bond_density: float = 0.0,
 ) -> Concordance:
     """Least adjustment of (a, b) and (A E_c, ρ0) that brings Daw's and Baskes' forms together.
 
@@ -87,20 +90,25 @@ def concordance(
     ----------
     density : state density in atomic units.
     tolerance : wanted rms difference as a fraction of the depth of the well.
-    reach : the curves are compared on 0 < ρ̄ < reach * e * ρ̄_min.
+    reach : the curves are compared on 0 < ρ̄ < reach * e * ρ̄_min,
+    bond_density : or up to this density in electrons/Bohr³ where that is larger: what one neighbour at
+        bonding distance brings (diffuse states have their well far below it).
 
     Raises
     ------
     ValueError : tolerance or reach that is not positive.
     """
-    if not (tolerance > 0 and reach > 0):
-        raise ValueError(f"tolerance and reach must be positive, got {tolerance} and {reach}")
+    if not (tolerance > 0 and reach > 0 and bond_density >= 0):
+        raise ValueError(
+            f"tolerance and reach must be positive and bond_density at least 0, got {tolerance}, {reach} "
+            f"and {bond_density}"
+        )
     well = find_minimum(density)
     if well is None:
         nan, none = float("nan"), BaskesParameters(float("nan"), float("nan"))
         return Concordance("no minimum", nan, nan, none, none, (nan, nan), (nan, nan), nan, nan, nan, nan)
     start = from_minimum(*well)
-    end = reach * start.rho0
+    end = max(reach * start.rho0, bond_density)
     # Gauss-Legendre nodes: the rms is an integral over the range
     node, weight = np.polynomial.legendre.leggauss(_POINTS)
     rho, weight = 0.5 * end * (1.0 + node), 0.5 * weight

@@ -1,0 +1,88 @@
+"""Embedding functions of the shipped states: known wells, the generated page, the plot, the count."""
+
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from ectjax.embedding import EmbeddingTable, baskes_values
+from ectjax.embedding.baskes import baskes
+from ectjax.embedding.concordance import find_minimum
+from ectjax.embedding.report import page, plot_embedding, state_reports, summary
+from ectjax.tables import available_elements, load_element
+from ectjax.units import HARTREE_IN_EV
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+KNOWN_WELLS = {"H": (-3.8, 0.01), "Li": (-7.5, 0.03), "C": (-6.6, 0.01), "O": (-7.6, 0.01)}
+"""eV and electrons/bohr³ with a = b = 1, from an independent implementation on other densities."""
+
+
+@pytest.mark.parametrize("symbol", [s for s in KNOWN_WELLS if s in available_elements()])
+def test_known_wells(symbol):
+    energy, density = KNOWN_WELLS[symbol]
+    rho, f = find_minimum(load_element(symbol).state("0"))
+    assert abs(f * HARTREE_IN_EV - energy) < 0.3
+    assert 0.6 * density < rho < 1.6 * density
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return state_reports(["C", "H"])
+
+
+def test_page_and_summary_say_the_same(rows):
+    text = page(rows)
+    assert summary(rows) in text
+    row = r"^\| [A-Z][a-z]? \S+(?: \(unbound\))? \|.*\| (agreed|best effort|no minimum) \|$"
+    statuses = re.findall(row, text, re.M)
+    assert len(statuses) == len(rows) == sum(len(load_element(s).states) for s in "HC")
+    agreed = statuses.count("agreed")
+    assert f"all states: {agreed} of {len(rows)} agree" in text
+    assert "H +1 (no minimum)" in text  # a bare proton has no electrons to embed
+    assert [r.symbol for r in rows] == sorted((r.symbol for r in rows), key="HC".index)
+    assert "| H | 2.23 | 2.27 |" in text or "| H | 2.24 | 2.27 |" in text
+
+
+def test_agreement_of_the_neutral_states(rows):
+    for row in rows:
+        if row.label == "0":
+            assert row.result.status == "agreed" and row.result.relative_rms < 0.05
+            assert row.result.range[1] >= row.bond_density
+
+
+def test_command_prints_the_count(tmp_path):
+    out = tmp_path / "page.md"
+    done = subprocess.run(
+        [sys.executable, "-m", "ectjax.embedding.report", "H", "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "neutral ground states: 1 of 1 agree; not: none" in done.stdout
+    assert out.read_text(encoding="utf-8").startswith("# Embedding functions")
+
+
+def test_plot(tmp_path):
+    path = plot_embedding("H", tmp_path / "h.png")
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 20_000
+
+
+def test_baskes_table_follows_the_closed_form(rows):
+    """The tabulated analytic form, built for all states at once; a state without a well gives zero."""
+    wells = [r.result for r in rows if r.result.status != "no minimum"]
+    strength = np.array([c.baskes.strength for c in wells] + [0.0])
+    rho0 = np.array([c.baskes.rho0 for c in wells] + [1.0])
+    table = EmbeddingTable.fit(baskes_values(strength, rho0))
+    rho = np.geomspace(1e-8, 0.5, 200)
+    exact = np.stack([baskes(rho, s, r) for s, r in zip(strength, rho0, strict=True)])
+    np.testing.assert_allclose(table(rho), exact, atol=2e-6)
+    assert np.all(np.asarray(table(rho))[-1] == 0)
