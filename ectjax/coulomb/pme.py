@@ -118,11 +118,14 @@ class PMEReciprocal(eqx.Module):
 
 def bspline_weights(t: Float[Array, "*shape"], order: int) -> Float[Array, "*shape p"]:
     """Cardinal B-spline values M_p(t + p − 1), ..., M_p(t) for 0 ≤ t < 1: weights of p points, ascending."""
-    values = [jnp.ones_like(t)]
+    t = t[..., None]
+    values = jnp.ones_like(t)  # M_n(t + k) along the last axis; whole rows at once keep the graph small
+    edge = [(0, 0)] * (t.ndim - 1)
     for n in range(2, order + 1):
-        inner = [jnp.zeros_like(t), *values, jnp.zeros_like(t)]
-        values = [((t + k) * inner[k + 1] + (n - t - k) * inner[k]) / (n - 1) for k in range(n)]
-    return jnp.stack(values[::-1], axis=-1)
+        k = jnp.arange(n, dtype=t.dtype)
+        same, previous = jnp.pad(values, [*edge, (0, 1)]), jnp.pad(values, [*edge, (1, 0)])
+        values = ((t + k) * same + (n - t - k) * previous) / (n - 1)
+    return values[..., ::-1]
 
 
 def influence_function(reciprocal, volume, alpha, mesh, order) -> Float[Array, "mx my mz_half"]:

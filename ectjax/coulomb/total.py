@@ -36,6 +36,11 @@ def ewald_energy(
         parameters = ewald_parameters(cell, cutoff, accuracy)
     if neighbors is None:
         neighbors = neighbor_list(positions, cell, True, parameters.cutoff)
+    return _energy(positions, charges, cell, neighbors, parameters, strain, atom_mask)
+
+
+@jax.jit
+def _energy(positions, charges, cell, neighbors, parameters, strain, atom_mask):
     if strain is not None:
         positions = positions + jnp.matmul(positions, strain, precision="highest")
         cell = cell + jnp.matmul(cell, strain, precision="highest")
