@@ -1,0 +1,82 @@
+"""`ectjax md`: molecular dynamics with weights equilibrated at every step."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge, use_float64
+
+
+class Ensemble(StrEnum):
+    """What is held constant."""
+
+    nve = "nve"
+    nvt = "nvt"
+    npt = "npt"
+
+
+class Thermostat(StrEnum):
+    """How temperature is held in nvt."""
+
+    nose_hoover = "nose-hoover"
+    langevin = "langevin"
+
+
+def md(
+    structure: Structure,
+    ensemble: Annotated[Ensemble, typer.Option(help="Ensemble; npt is isotropic.")] = Ensemble.nvt,
+    steps: Annotated[int, typer.Option(help="Total number of steps, those before a restart included.")] = 1000,
+    dt: Annotated[float, typer.Option(help="Time step in fs.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="Temperature in K; in nve that of the start.")] = 300.0,
+    out: Annotated[Path, typer.Option(help="New directory for everything the run writes.")] = Path("md-run"),
+    restart: Annotated[bool, typer.Option("--restart", help="Go on with the run in --out.")] = False,
+    charge: Charge = None,
+    model: ModelName = "default",
+    pressure: Annotated[float, typer.Option(help="Pressure in GPa (npt).")] = 0.0,
+    thermostat: Annotated[Thermostat, typer.Option(help="Thermostat of nvt.")] = Thermostat.nose_hoover,
+    tau: Annotated[float, typer.Option(help="Time of the thermostat in fs.")] = 100.0,
+    barostat_tau: Annotated[float, typer.Option(help="Time of the barostat in fs (npt).")] = 1000.0,
+    every: Annotated[int, typer.Option(help="Steps between lines of the log and frames of the trajectory.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the random start velocities.")] = 0,
+    skin: Annotated[float, typer.Option(help="Extra reach of neighbour lists in Å.")] = 1.0,
+) -> None:
+    """Molecular dynamics: trajectory, log, plot and a table; can be restarted after an interruption.
+
+    Velocities are drawn at --temperature unless the structure file holds some.
+    """
+    for name, value in (("--dt", dt), ("--tau", tau), ("--barostat-tau", barostat_tau), ("--skin", skin)):
+        check_positive(name, value)
+    check_positive("--temperature", temperature, zero=ensemble is Ensemble.nve)
+    if steps < 1 or every < 1:
+        raise ValueError(f"--steps is {steps} and --every is {every}, both must be at least 1")
+    atoms = read_structure(structure)
+    charge = total_charge(atoms, charge)
+    if ensemble is Ensemble.npt and not atoms.pbc.all():
+        raise ValueError(f"--ensemble npt needs a periodic structure; {structure} has periodicity {atoms.pbc.tolist()}")
+    from ectjax.dynamics.records import check_new
+
+    if not restart:
+        check_new(out)
+    use_float64()
+    from ectjax.dynamics.session import Settings, run_dynamics
+
+    settings = Settings(
+        ensemble=ensemble.value,
+        steps=steps,
+        dt=dt,
+        temperature=temperature,
+        charge=charge,
+        model=model,
+        pressure=pressure,
+        thermostat=thermostat.value,
+        tau=tau,
+        barostat_tau=barostat_tau,
+        every=every,
+        seed=seed,
+        skin=skin,
+    )
+    run_dynamics(atoms, structure, out, settings, restart=restart)

@@ -1,0 +1,102 @@
+"""`ectjax relax`: to the nearest minimum."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge, use_float64
+
+
+class Optimizer(StrEnum):
+    """ASE's optimisers on offer."""
+
+    fire = "fire"
+    bfgs = "bfgs"
+
+
+def relax(
+    structure: Structure,
+    out: Annotated[Path, typer.Option(help="File for the relaxed structure.")] = Path("relaxed.extxyz"),
+    cell: Annotated[bool, typer.Option("--cell", help="Relax the cell too.")] = False,
+    fmax: Annotated[float, typer.Option(help="Largest force left, in eV/Å.")] = 0.01,
+    steps: Annotated[int, typer.Option(help="Most steps to take.")] = 500,
+    optimizer: Annotated[Optimizer, typer.Option(help="ASE optimiser.")] = Optimizer.bfgs,
+    charge: Charge = None,
+    model: ModelName = "default",
+) -> None:
+    """Relax a structure (and with --cell its cell) and write it with energy, forces and charges."""
+    check_positive("--fmax", fmax)
+    if steps < 1:
+        raise ValueError(f"--steps is {steps}, must be at least 1")
+    if out.exists():
+        raise ValueError(f"output file {out} exists; name a new one with --out")
+    atoms = read_structure(structure)
+    charge = total_charge(atoms, charge)
+    if cell and not atoms.pbc.all():
+        raise ValueError(f"--cell needs a periodic structure; {structure} has periodicity {atoms.pbc.tolist()}")
+    _check_writable(out)
+    use_float64()
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import BFGS, FIRE
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from ectjax.ase import ECTCalculator
+    from ectjax.cli import Failure
+
+    atoms.calc = ECTCalculator(model, charge=charge)
+    target = FrechetCellFilter(atoms) if cell else atoms
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("compiling, first energy …", total=None)
+        first = atoms.get_potential_energy()
+        driver = {"fire": FIRE, "bfgs": BFGS}[optimizer.value](target, logfile=None)
+
+        def show():
+            force = float((target.get_forces() ** 2).sum(axis=1).max() ** 0.5)
+            told = f"step {driver.nsteps}: {atoms.get_potential_energy():.6f} eV, largest force {force:.4f} eV/Å"
+            progress.update(task, description=told)
+
+        driver.attach(show)
+        done = driver.run(fmax=fmax, steps=steps)
+    _write(out, atoms)
+    force = float((target.get_forces() ** 2).sum(axis=1).max() ** 0.5)
+    print(
+        f"{'relaxed' if done else 'not relaxed'} in {driver.nsteps} steps: {first:.6f} -> "
+        f"{atoms.get_potential_energy():.6f} eV, largest force {force:.4f} eV/Å"
+    )
+    if cell:
+        lengths = atoms.cell.cellpar()
+        print("cell: " + " ".join(f"{x:.4f}" for x in lengths[:3]) + " Å, " + " ".join(f"{x:.2f}" for x in lengths[3:]) + "°")
+    print(f"wrote {out}")
+    if not done:
+        raise Failure(f"forces are above {fmax} eV/Å after {steps} steps; go on from {out} or raise --steps")
+
+
+def _check_writable(out: Path) -> None:
+    from ase.io.formats import filetype
+
+    if not out.parent.is_dir():
+        raise ValueError(f"folder {out.parent} of the output file does not exist; create it first")
+    try:
+        filetype(str(out), read=False)
+    except Exception:
+        raise ValueError(f"output file {out}: ASE knows no format of that ending; use .extxyz, .cif or .vasp") from None
+
+
+def _write(out: Path, atoms) -> None:
+    """Write under a temporary name and rename. Charges go along where the format has a place for them."""
+    import os
+
+    from ase.io import write
+
+    temporary = out.with_name(f".part-{out.name}")
+    try:
+        write(temporary, atoms)
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Molecular dynamics with equilibrated weights: integrators of jax-md, one solve per step, files that survive."""

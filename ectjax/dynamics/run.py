@@ -1,0 +1,233 @@
+"""The loop over steps: blocks of steps inside one compiled function, repaired on the host where they stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ectjax.calculate import Results, calculate
+from ectjax.coulomb import ewald_parameters
+from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
+from ectjax.model import Model
+from ectjax.neighbors import VerletList, neighbor_list
+from ectjax.potential import System
+from ectjax.system import ALL_PAIRS_LIMIT, EWALD_ACCURACY
+from ectjax.units import BOLTZMANN_EV_PER_K
+
+FINE, LIST_WORN, NOT_CONVERGED = 0, 1, 2
+BOX_MARGIN = 1.03
+"""The Ewald wave vectors of a list are good for cells stretched up to this factor; then a new list is made."""
+
+
+class Moment(NamedTuple):
+    """Everything a run continues from: the integrator's state and the results at its positions."""
+
+    state: Any
+    results: Results
+    step: jax.Array
+
+
+class Tally(NamedTuple):
+    """Of a block of steps: total iterations of the solver, largest residual."""
+
+    iterations: jax.Array
+    residual: jax.Array
+
+
+class NotConverged(Exception):
+    """The weights of a step did not converge, from a cold start either."""
+
+
+def virial(results: Results, cell) -> jax.Array:
+    """dE/dε in eV for r → (1 + ε) r; zero without a cell, where nothing needs it."""
+    if cell is None:
+        return jnp.zeros((), results.energy.dtype)
+    return jnp.trace(results.stress) * jnp.abs(jnp.linalg.det(cell))
+
+
+@eqx.filter_jit
+def _block(model: Model, system: System, verlet: VerletList | None, integrator: Integrator, moment: Moment, until):
+    """Steps until `until` or trouble. A step is only taken when its list is complete and its weights converged."""
+
+    def going(carry):
+        moment, _, flag = carry
+        return (moment.step < until) & (flag == FINE)
+
+    def step(carry):
+        moment, tally, _ = carry
+        state, old = moment.state, moment.results
+        old_virial = virial(old, integrator.cell(state))
+        nothing = jnp.zeros_like(state.position)
+        ahead = integrator.step(state, nothing, old_virial, jnp.zeros_like(old_virial))
+        positions, cell = ahead.position, integrator.cell(ahead)
+        worn = jnp.zeros((), bool) if verlet is None else verlet.needs_rebuild(positions, cell)
+        if cell is not None and verlet is not None:
+            worn = worn | _stretched(verlet.cell, cell)
+        moved = _moved(system, positions, cell)
+        new = calculate(model, moved, old.equilibration.weights)
+        flag = jnp.where(worn, LIST_WORN, jnp.where(new.equilibration.converged, FINE, NOT_CONVERGED))
+        after = integrator.step(state, new.forces, old_virial, virial(new, cell))
+        taken = Moment(after, new, moment.step + 1)
+        counted = Tally(
+            tally.iterations + new.equilibration.iterations.astype(int),
+            jnp.maximum(tally.residual, new.equilibration.residual),
+        )
+        keep = flag == FINE
+        taken, counted = jax.tree.map(lambda a, b: jnp.where(keep, a, b), (taken, counted), (moment, tally))
+        return taken, counted, flag
+
+    zero = Tally(jnp.zeros((), int), jnp.zeros((), moment.results.energy.dtype))
+    return jax.lax.while_loop(going, step, (moment, zero, jnp.zeros((), int)))
+
+
+def _stretched(first, cell):
+    deformation = jnp.linalg.solve(first, cell)
+    squared = jnp.linalg.eigvalsh(jnp.matmul(deformation, deformation.T, precision="highest"))
+    return squared[-1] > BOX_MARGIN**2
+
+
+def _moved(system: System, positions, cell) -> System:
+    return eqx.tree_at(lambda s: (s.positions, s.cell), system, (positions, cell), is_leaf=lambda x: x is None)
+
+
+class Simulation:
+    """A run in memory: model, system, neighbour list and integrator; `advance(until)` goes on to a step."""
+
+    def __init__(self, model: Model, system: System, integrator: Integrator, *, skin: float):
+        self.model, self.system, self.integrator, self.skin = model, system, integrator, skin
+        self.moment: Moment | None = None
+        self.rebuilds = self.cold_starts = 0
+        self.reference: tuple[np.ndarray, np.ndarray | None] | None = None
+        self.verlet: VerletList | None = None
+
+    def begin(self, momenta, masses, key) -> None:
+        """Equilibrate from cold starts and set up the integrator's state."""
+        self.make_list(self.system.positions, self.system.cell)
+        results = calculate(self.model, self.system)
+        if not bool(results.equilibration.converged):
+            raise NotConverged(_told("step 0", results))
+        self.moment = self._first(results, momenta, masses, key)
+
+    def _first(self, results: Results, momenta, masses, key) -> Moment:
+        place = self.system.positions, self.system.cell
+        known = results.forces, virial(results, self.system.cell)
+        state = self.integrator.start(key, *place, jnp.asarray(masses), jnp.asarray(momenta), *known)
+        return Moment(state, results, jnp.zeros((), int))
+
+    def pack(self) -> dict[str, np.ndarray]:
+        """Everything that `unpack` needs to go on exactly as if nothing had happened."""
+        positions, cell = self.reference
+        packed = {f"leaf_{k}": np.asarray(x) for k, x in enumerate(jax.tree.leaves(self.moment))}
+        packed |= {"list_positions": positions, "counts": np.array([self.rebuilds, self.cold_starts])}
+        packed["list_capacity"] = np.array(self.system.neighbors.capacity)
+        return packed if cell is None else packed | {"list_cell": cell}
+
+    def unpack(self, packed, momenta, masses, key) -> None:
+        """Restore what `pack` gave, the neighbour list rebuilt from the very positions it was first made from."""
+        expected = eqx.filter_eval_shape(lambda: self._first(calculate(self.model, self.system), momenta, masses, key))
+        leaves, structure = jax.tree.flatten(expected)
+        stored = [packed[f"leaf_{k}"] for k in range(len(leaves)) if f"leaf_{k}" in packed]
+        if len(stored) != len(leaves) or any(a.shape != b.shape for a, b in zip(stored, leaves, strict=True)):
+            raise ValueError("the checkpoint was written by another version or for another structure; start a new run")
+        self.moment = jax.tree.unflatten(structure, [jnp.asarray(x, y.dtype) for x, y in zip(stored, leaves)])
+        self.rebuilds, self.cold_starts = (int(x) for x in packed["counts"])
+        self.make_list(packed["list_positions"], packed.get("list_cell"), int(packed["list_capacity"]))
+
+    def make_list(self, positions, cell, capacity: int | None = None) -> None:
+        """A neighbour list and wave vectors for these positions; `reference` remembers what they were made from."""
+        positions = np.asarray(positions)
+        cell = None if cell is None else np.asarray(cell)
+        self.reference = (positions, cell)
+        if cell is None and len(positions) <= ALL_PAIRS_LIMIT:
+            return
+        cutoff = self.model.cutoff
+        if capacity is None:
+            capacity = 0 if self.verlet is None else self.system.neighbors.capacity
+        pairs = neighbor_list(positions, cell, cell is not None, cutoff + self.skin, capacity=capacity)
+        self.verlet = VerletList(pairs, jnp.asarray(positions), _array(cell), cutoff, self.skin)
+        long_range = self.system.long_range
+        if cell is not None:
+            long_range = ewald_parameters(cell * BOX_MARGIN, cutoff, EWALD_ACCURACY)
+        self.system = eqx.tree_at(
+            lambda s: (s.neighbors, s.long_range), self.system, (pairs, long_range), is_leaf=lambda x: x is None
+        )
+
+    def advance(self, until: int, watch: Callable[[int], None] | None = None) -> Tally:
+        """Go on to step `until`. Raises NotConverged when a cold start does not help either."""
+        iterations, residual = 0, 0.0
+        stuck_at = -1
+        while int(self.moment.step) < until:
+            before = int(self.moment.step)
+            self.moment, tally, flag = _block(
+                self.model, self.system, self.verlet, self.integrator, self.moment, jnp.asarray(until)
+            )
+            iterations, residual = iterations + int(tally.iterations), max(residual, float(tally.residual))
+            step = int(self.moment.step)
+            if watch is not None and step > before:
+                watch(step)
+            if int(flag) == LIST_WORN:
+                if stuck_at == step and step == before:
+                    raise NotConverged(
+                        f"atoms move farther than the neighbour skin of {self.skin} Å in step {step + 1}; "
+                        "shorten --dt or check the start geometry"
+                    )
+                stuck_at = step
+                self.rebuilds += 1
+                self.make_list(self.moment.state.position, self.integrator.cell(self.moment.state))
+            elif int(flag) == NOT_CONVERGED:
+                self._cold_start()
+        return Tally(iterations, residual)
+
+    def _cold_start(self) -> None:
+        """Solve the step that failed from three cold starts and let the run warm-start from the result."""
+        self.cold_starts += 1
+        state, old = self.moment.state, self.moment.results
+        old_virial = virial(old, self.integrator.cell(state))
+        ahead = self.integrator.step(state, jnp.zeros_like(state.position), old_virial, jnp.zeros_like(old_virial))
+        moved = _moved(self.system, ahead.position, self.integrator.cell(ahead))
+        results = calculate(self.model, moved)
+        step = int(self.moment.step) + 1
+        if not bool(results.equilibration.converged):
+            raise NotConverged(_told(f"step {step}", results))
+        weights = results.equilibration.weights
+        again = calculate(self.model, moved, weights)
+        if not bool(again.equilibration.converged):
+            raise NotConverged(_told(f"step {step}", again))
+        self.moment = eqx.tree_at(lambda m: m.results.equilibration.weights, self.moment, weights)
+
+    def observables(self) -> dict[str, float]:
+        """Of the current step: energies in eV, temperature in K, volume in Å³, pressure in eV/Å³."""
+        state, results = self.moment.state, self.moment.results
+        kinetic = float(kinetic_energy(state))
+        potential = float(results.energy)
+        freedom = degrees_of_freedom(len(state.position))
+        found = {
+            "potential": potential,
+            "kinetic": kinetic,
+            "total": potential + kinetic,
+            "conserved": float(self.integrator.conserved(state, results.energy)),
+            "temperature": 2.0 * kinetic / (freedom * BOLTZMANN_EV_PER_K),
+        }
+        cell = self.integrator.cell(state)
+        if cell is not None:
+            volume = float(abs(np.linalg.det(np.asarray(cell))))
+            found["volume"] = volume
+            found["pressure"] = (2.0 * kinetic - float(virial(results, cell))) / (3.0 * volume)
+        return found
+
+
+def _told(where: str, results: Results) -> str:
+    e = results.equilibration
+    return (
+        f"the weights of {where} did not converge from a cold start (residual {float(e.residual):.2e} eV after "
+        f"{int(e.iterations)} iterations)"
+    )
+
+
+def _array(x):
+    return None if x is None else jnp.asarray(x)
