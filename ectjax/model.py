@@ -19,6 +19,7 @@ from ectjax.pairs.fourier import k_grid, k_max_of
 from ectjax.radial.spline import locate, polynomial, spline_coefficients
 from ectjax.radial.switching import smoothstep
 from ectjax.tables import Element, load_element
+from ectjax.tables.symbols import SYMBOLS
 from ectjax.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 DEFAULT_STATES = ("-1", "0", "+1")
@@ -113,9 +114,7 @@ class Model(eqx.Module):
 
 
 def _symbol(number: int) -> str:
-    from ase.data import chemical_symbols
-
-    return chemical_symbols[number] if 0 < number < len(chemical_symbols) else f"Z={number}"
+    return SYMBOLS[number - 1] if 0 < number <= len(SYMBOLS) else f"Z={number}"
 
 
 def adjacency_of(charges: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -173,12 +172,10 @@ def build_basis(
     shape = count * most
     factors, screened = np.zeros((shape, grid.k.size)), np.zeros((shape, radius.size))
     components = np.zeros((shape, 3, background_knots().size))
+    rows = [row for row, _ in flat]
     with jax.enable_x64(True):
-        safe = np.maximum(radius, 1e-6)
-        for row, density in flat:
-            factors[row] = density.form_factor(grid.k)
-            screened[row] = safe * np.asarray(density.screened_remainder(safe))
-        components[[row for row, _ in flat]] = component_values([density for _, density in flat])
+        factors[rows], screened[rows] = _fourier_and_screening([density for _, density in flat], grid.k, radius)
+        components[rows] = component_values([density for _, density in flat])
     electrons = np.where(mask, electrons, 0.0)
     table = penetration_table(
         np.where(mask, z, 0.0).ravel(), electrons.ravel(), screened, factors, grid, radius
@@ -200,6 +197,19 @@ def build_basis(
         components=components.reshape(count, most, 3, -1),
         two_center=two_center,
     )
+
+
+def _fourier_and_screening(densities, wave_numbers, radius):
+    """f(k) (T, K) and N − R·V(R) (T, M) of T densities, padded to one length so that one compilation serves all."""
+    longest = max(density.coefficients.size for density in densities)
+    stack = jax.tree.map(lambda *x: np.stack(x), *(density.padded(longest) for density in densities))
+    safe = np.maximum(radius, 1e-6)  # bohr; R·u(R) is finite at the nucleus, u(R) is not
+
+    @jax.jit
+    def both(stack):
+        return jax.vmap(lambda x: (x.form_factor(wave_numbers), safe * x.screened_remainder(safe)))(stack)
+
+    return both(stack)
 
 
 def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING) -> np.ndarray:

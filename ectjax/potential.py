@@ -149,7 +149,7 @@ def solve_weights(
     terms = geometry_terms(model, system)
     dtype = system.positions.dtype
     if weights is None:
-        starts = start_amplitudes(terms.state_energy, terms.state_charge, terms.state_mask, system.total_charge)
+        starts = start_amplitudes(*jax.lax.stop_gradient((terms.state_energy, terms.state_charge, terms.state_mask)))
     else:
         # an empty state has no slope in c: give it a breath of amplitude
         starts = jnp.sqrt(jnp.maximum(jax.lax.stop_gradient(weights), 1e-12))[None]
@@ -179,6 +179,7 @@ def _envelope_jvp(primals, tangents):
     if not jax.tree.leaves(direct):
         return energy, jnp.zeros_like(energy)
     _, slope = eqx.filter_jvp(lambda x: system_energy(*x, amplitudes), (model_and_system,), (direct,))
+    slope = jnp.zeros_like(energy) if slope is None else slope
     d_charge = direct[1].total_charge
     if d_charge is not None:
         slope = slope + chemical_potential * d_charge

@@ -33,11 +33,15 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
         # the identity on the normal space makes the whole operator positive definite
         return project(product - first.shift * inside) + (v - inside)
 
-    scale = jax.lax.stop_gradient(1.0 / jnp.maximum(jnp.abs(diagonal), 0.2))
+    # a preconditioner changes the path to the solution, not the solution: keep derivatives out of it
+    c, normal, square, diagonal = jax.lax.stop_gradient(
+        (amplitudes, first.normal, first.normal_square, diagonal)
+    )
 
     def preconditioner(v):
-        inside = project(v)
-        return project(scale * inside) + (v - inside)
+        inside = jnp.where(mask, tangent(v, c, normal, square), 0.0)
+        scaled = inside / jnp.maximum(jnp.abs(diagonal), 0.2)
+        return jnp.where(mask, tangent(scaled, c, normal, square), 0.0) + (v - inside)
 
     structure = jax.eval_shape(lambda: right_hand_side)
     tags = lx.positive_semidefinite_tag

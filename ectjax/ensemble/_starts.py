@@ -3,16 +3,13 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ectjax.ensemble._manifold import retract
-
 
 def start_amplitudes(
     energies: Float[Array, "N S"],
     charges: Float[Array, "N S"],
     mask: Bool[Array, "N S"],
-    total_charge: Float[Array, ""],
 ) -> Float[Array, "3 N S"]:
-    """Uniform, ground-state and ionic amplitudes, each with the total charge.
+    """Uniform, ground-state and ionic amplitudes; `equilibrate` gives them unit norm and the total charge.
 
     `energies` are the isolated states' ε in eV. The ionic start gives every atom a charge by its Mulliken
     electronegativity (I + A)/2 relative to the system's mean; the ground-state start favours the lowest state.
@@ -40,5 +37,4 @@ def start_amplitudes(
     ionic = jnp.where(charges == sign[:, None], 1.0, 0.15)
     starts = [jnp.where(mask, x * ripple, 0.0) for x in (jnp.ones_like(energies), neutral, ionic)]
     safe = [jnp.where(some[:, None], x, jnp.eye(1, mask.shape[1], dtype=dtype)) for x in starts]
-    full = mask | (~some[:, None] & (s == 0))
-    return jnp.stack([retract(x, charges, full, total_charge) for x in safe])
+    return jnp.stack(safe)

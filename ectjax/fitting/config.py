@@ -1,0 +1,111 @@
+"""The configuration of a fit: a TOML file with a checked schema."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ectjax.fitting.curves import Diatomic, read_diatomics
+from ectjax.fitting.train import BOUNDS
+from ectjax.model import DEFAULT_CUTOFF, DEFAULT_STATES
+from ectjax.tables import available_elements
+
+SCHEMA: dict[str, dict[str, type | tuple]] = {
+    "model": {
+        "name": str,
+        "description": str,
+        "elements": list,
+        "states": (list, dict),
+        "cutoff": (int, float),
+        "energies": str,
+    },
+    "data": {"diatomics": str},
+    "start": {"set": str, "a": (int, float), "b": (int, float), "sigma": (int, float), "kappa": (int, float)},
+    "train": {
+        "steps": int,
+        "tolerance": (int, float),
+        "charge_weight": (int, float),
+        "prior": (int, float),
+        "starts": int,
+        "seed": int,
+        "fixed": list,
+    },
+}
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """A checked configuration; see docs/fitting.md for the meaning of every key."""
+
+    name: str
+    description: str
+    elements: tuple[str, ...]
+    states: tuple[str, ...] | dict[str, tuple[str, ...]]
+    cutoff: float
+    energies: str
+    diatomics: tuple[Diatomic, ...]
+    start: dict[str, float | str]
+    train: dict
+
+
+def read_config(path: str | Path) -> FitConfig:
+    """Read and check a TOML file.
+
+    Raises ValueError naming file, key and remedy: unknown keys, wrong types, elements without tables, a data set
+    with an uncovered element.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no configuration file {path}; give a TOML file (see examples/fit.toml)")
+    try:
+        content = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not TOML: {error}; mend the line it names") from None
+    _check_schema(path, content)
+    model, start, train = (content.get(k, {}) for k in ("model", "start", "train"))
+    for key in ("name", "elements"):
+        if key not in model:
+            raise ValueError(f"{path}: [model] lacks {key!r}; it needs at least name and elements")
+    elements = tuple(model["elements"])
+    missing = [e for e in elements if e not in available_elements()]
+    if missing:
+        raise ValueError(f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}")
+    source = content.get("data", {}).get("diatomics")
+    pairs = read_diatomics(None if source is None else path.parent / source)
+    if source is None:
+        pairs = [p for p in pairs if {p.a, p.b} <= set(elements)]
+    outside = [p for p in pairs if not {p.a, p.b} <= set(elements)]
+    if outside:
+        raise ValueError(
+            f"{path}: data entry {outside[0].a}-{outside[0].b} has an element outside [model] elements "
+            f"({', '.join(elements)}); add the element or remove the entry"
+        )
+    states = model.get("states", list(DEFAULT_STATES))
+    states = {k: tuple(v) for k, v in states.items()} if isinstance(states, dict) else tuple(states)
+    bad = [f for f in train.get("fixed", []) if f not in BOUNDS]
+    if bad:
+        raise ValueError(f"{path}: [train] fixed names {', '.join(bad)}; allowed are {', '.join(BOUNDS)}")
+    return FitConfig(
+        name=model["name"],
+        description=model.get("description", ""),
+        elements=elements,
+        states=states,
+        cutoff=float(model.get("cutoff", DEFAULT_CUTOFF)),
+        energies=model.get("energies", "experimental"),
+        diatomics=tuple(pairs),
+        start=dict(start),
+        train=dict(train),
+    )
+
+
+def _check_schema(path: Path, content: dict) -> None:
+    for section, entries in content.items():
+        if section not in SCHEMA:
+            raise ValueError(f"{path}: unknown section [{section}]; allowed are {', '.join(f'[{s}]' for s in SCHEMA)}")
+        if not isinstance(entries, dict):
+            raise ValueError(f"{path}: {section} is a value, it must be a section [{section}]")
+        for key, value in entries.items():
+            if key not in SCHEMA[section]:
+                raise ValueError(f"{path}: unknown key {key!r} in [{section}]; allowed are {', '.join(SCHEMA[section])}")
+            allowed = SCHEMA[section][key]
+            if not isinstance(value, allowed) or isinstance(value, bool):
+                raise ValueError(f"{path}: [{section}] {key} = {value!r} has the wrong type; see docs/fitting.md")
