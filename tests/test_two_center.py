@@ -9,8 +9,11 @@ from scipy.integrate import quad
 import ectjax.pairs.two_center_tables as tables_module
 from ectjax.embedding import daw_components
 from ectjax.embedding.functionals import pw92_energy_density
+from ectjax.model import DEFAULT_STATES
 from ectjax.pairs.two_center import two_center_components
-from ectjax.pairs.two_center_tables import default_distances, two_center_tables
+from ectjax.pairs.two_center_store import cache_folder, density_key, pair_key, write_archive
+from ectjax.pairs.two_center_tables import default_distances, shipped_archive, two_center_array, two_center_tables
+from ectjax.tables import available_elements, load_element
 
 TF = 0.3 * (3 * np.pi**2) ** (2 / 3)
 SLATER = 0.75 * (3 / np.pi) ** (1 / 3)
@@ -215,7 +218,51 @@ def test_unwritable_cache_is_not_an_error(tmp_path):
 
 def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("ECTJAX_CACHE", str(tmp_path))
-    assert tables_module.cache_folder() == tmp_path / "two_center"
+    assert cache_folder() == tmp_path / "two_center"
+
+
+def test_archive(tmp_path, monkeypatch):
+    """What is in the archive is not computed; another density, or a damaged archive, is."""
+    distances, states = np.linspace(0.5, 8, 8), [HYDROGEN, OXYGEN]
+    built = two_center_tables(states, distances, cache=False)
+    keys = [density_key(s) for s in states]
+    pairs = {pair_key(keys[i], keys[j], distances): built.values[i, j].T for i, j in ((0, 0), (1, 0), (1, 1))}
+    archive = tmp_path / "archive" / "two_center.npz"
+    write_archive(archive, pairs)
+    monkeypatch.setattr(tables_module, "shipped_archive", lambda: archive)
+    calls, compute = [], two_center_components
+    monkeypatch.setattr(tables_module, "two_center_components", lambda *a: calls.append(a) or compute(*a))
+    again = two_center_tables(states, distances, cache=tmp_path / "cache")
+    assert not calls
+    np.testing.assert_array_equal(again.values, built.values)
+    two_center_tables([*states, CATION], distances, cache=tmp_path / "cache")
+    assert len(calls) == 3
+    archive.write_bytes(archive.read_bytes()[:200])
+    two_center_tables(states, distances, cache=tmp_path / "other")
+    assert len(calls) == 6
+
+
+@pytest.mark.skipif(not shipped_archive().exists(), reason="a checkout without the archive builds tables on first use")
+def test_shipped_archive_covers_the_shipped_states(tmp_path):
+    """Every pair of default states comes from the archive: nothing is computed on first use."""
+    states = [
+        state
+        for symbol in available_elements()
+        for state in load_element(symbol).states
+        if state.label in DEFAULT_STATES and state.bound
+    ]
+    two_center_tables(states, cache=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir()), "rebuild it: python -m ectjax.pairs.two_center_tables"
+
+
+def test_array_of_elements():
+    distances = np.linspace(1.0, 6.0, 7)
+    array = two_center_array([[HYDROGEN], [SODIUM, CATION]], distances, cache=False)
+    assert array.shape == (2, 2, 2, 2, 3, 7)
+    exact = two_center_components(HYDROGEN, CATION, distances).T
+    np.testing.assert_allclose(array[0, 1, 0, 1], exact, rtol=1e-5, atol=1e-8)
+    np.testing.assert_array_equal(array[1, 0, 1, 0], array[0, 1, 0, 1])
+    assert np.all(array[0, 1, 1] == 0)
 
 
 def test_bad_arguments():

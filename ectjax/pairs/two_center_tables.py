@@ -1,14 +1,14 @@
-"""Tables of the two-centre functional for all pairs of a set of states: built in parallel, cached on disk.
+"""Tables of the two-centre functional for all pairs of some states: shipped, cached, or built in parallel.
 
 The three components have definite signs and decay exponentially, so their logarithms are smooth: about a
 hundred distances carry them from 0.1 to 30 Bohr, and a quintic spline through the logarithms gives any finer
 grid, for example the uniform one of the model's splines, to a relative 5e-6 (tests/test_two_center.py).
+
+`python -m ectjax.pairs.two_center_tables` rebuilds the shipped archive: the default states of the shipped tables.
 """
 
-import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -17,11 +17,20 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
-from ectjax.embedding.daw import SphericalDensity, density_terms
-from ectjax.pairs.two_center import AXIAL_POINTS, RADIAL_POINTS, two_center_components
+from ectjax.embedding.daw import SphericalDensity
+from ectjax.pairs.two_center import two_center_components
+from ectjax.pairs.two_center_store import (
+    ARCHIVE,
+    cache_folder,
+    density_key,
+    pair_key,
+    read_archive,
+    read_table,
+    write_archive,
+    write_table,
+)
 
 _SIGNS = np.array([1.0, -1.0, -1.0])
-_VERSION = "1"
 
 
 def default_distances() -> np.ndarray:
@@ -75,7 +84,7 @@ def two_center_tables(
     progress: bool | None = None,
     cache: str | Path | bool = True,
 ) -> TwoCenterTables:
-    """Two-centre tables of all pairs among `states`, read from the cache where they are in it.
+    """Two-centre tables of all pairs among `states`: from the shipped archive, else the cache, else computed.
 
     Work runs in threads (NumPy releases the interpreter lock), so no `if __name__ == "__main__"` is needed.
     Every finished pair is written to the cache at once: an interrupted build goes on where it stopped.
@@ -86,7 +95,7 @@ def two_center_tables(
     distances : (M,) Bohr, ascending, at least 6; default `default_distances()`.
     jobs : threads, default the processors this process may use.
     progress : show a progress bar; default only on a terminal.
-    cache : folder, True for the user's cache folder (`cache_folder()`), False for none.
+    cache : folder, True for the user's cache folder (`cache_folder()`), False for neither cache nor archive.
 
     Raises
     ------
@@ -107,12 +116,16 @@ def two_center_tables(
             if keys[i] and keys[j]:
                 waiting.setdefault(pair_key(keys[i], keys[j], distances), []).append((i, j))
 
+    shipped = {} if cache is False else read_archive(shipped_archive(), distances.size)
+
     def place(key, table):
         for i, j in waiting.pop(key):
             values[i, j] = values[j, i] = table.T
 
     for key in list(waiting):
-        table = None if folder is None else _read(folder / f"{key}.npy", distances.size)
+        table = shipped.get(key)
+        if table is None and folder is not None:
+            table = read_table(folder / f"{key}.npy", distances.size)
         if table is not None:
             place(key, table)
     if waiting:
@@ -140,7 +153,7 @@ def _build(states, distances, waiting, place, folder, jobs, progress):
             ):
                 table = future.result()
                 if folder is not None:
-                    _write(folder / f"{futures[future]}.npy", table)
+                    write_table(folder / f"{futures[future]}.npy", table)
                 place(futures[future], table)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -151,53 +164,44 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def density_key(density: SphericalDensity) -> str | None:
-    """Checksum of a density's Slater terms; None for a density without electrons."""
-    terms = density_terms(density)
-    if terms[0].size == 0:
-        return None
-    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in terms)).hexdigest()
+def two_center_array(
+    densities: Sequence[Sequence[SphericalDensity | None]], distances, **options
+) -> np.ndarray:
+    """T, W, X of all pairs of states of E elements, (E, E, S, S, 3, n) in Hartree at distances (n,) in Bohr.
+
+    densities : E rows of up to S states, None where an element has fewer. options : as `two_center_tables`.
+    """
+    count, most = len(densities), max(len(row) for row in densities)
+    flat = [state for row in densities for state in (*row, *(None,) * (most - len(row)))]
+    values = two_center_tables(flat, **options).resample(distances)
+    return values.reshape(count, most, count, most, 3, -1).transpose(0, 2, 1, 3, 4, 5)
 
 
-def pair_key(first: str, second: str, distances: np.ndarray) -> str:
-    """Checksum of everything a pair's table depends on: both densities, the distances, the quadrature."""
-    digest = hashlib.sha256(f"two-centre {_VERSION} {RADIAL_POINTS} {AXIAL_POINTS}".encode())
-    for part in sorted((first, second)):
-        digest.update(part.encode())
-    digest.update(np.ascontiguousarray(distances).tobytes())
-    return digest.hexdigest()[:32]
+def shipped_archive() -> Path:
+    """The archive beside the shipped atomic tables; a table that changed no longer matches its keys."""
+    from ectjax.tables import table_directory
+
+    return table_directory() / ARCHIVE
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for two-centre tables; the environment variable ECTJAX_CACHE moves it."""
-    chosen = os.environ.get("ECTJAX_CACHE")
-    if chosen:
-        return Path(chosen) / "two_center"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "ectjax" / "two_center"
+def build_archive(path: Path | None = None, jobs: int | None = None) -> tuple[Path, int]:
+    """Write all pairs of the bound -1, 0, +1 states of the shipped tables; returns the path and their count."""
+    from ectjax.tables import available_elements, load_element
+
+    every = [state for symbol in available_elements() for state in load_element(symbol).states]
+    states = [state for state in every if state.label in ("-1", "0", "+1") and state.bound]
+    tables = two_center_tables(states, jobs=jobs)
+    keys = [density_key(state) for state in states]
+    found = {
+        pair_key(keys[i], keys[j], tables.distances): tables.values[i, j].T
+        for i in range(len(states))
+        for j in range(i + 1)
+        if keys[i] and keys[j]
+    }
+    path = shipped_archive() if path is None else Path(path)
+    write_archive(path, found)
+    return path, len(found)
 
 
-def _read(path: Path, size: int) -> np.ndarray | None:
-    """A cached table (M, 3), or None where there is none that can be used."""
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return table if table.shape == (size, 3) and np.all(np.isfinite(table)) else None
-
-
-def _write(path: Path, table: np.ndarray) -> None:
-    """Write to a temporary name, then rename: a reader never sees half a file. No cache is not an error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, table)
-        os.replace(name, path)
-    except OSError:
-        return
+if __name__ == "__main__":
+    print("wrote {} with {} pairs".format(*build_archive()))

@@ -1,0 +1,97 @@
+"""Where tables of the two-centre functional are kept: a shipped archive and the user's cache, by checksum."""
+
+import hashlib
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ectjax.embedding.daw import SphericalDensity, density_terms
+from ectjax.pairs.two_center import AXIAL_POINTS, RADIAL_POINTS
+
+_VERSION = "1"
+ARCHIVE = "two_center.npz"
+
+
+def density_key(density: SphericalDensity) -> str | None:
+    """Checksum of a density's Slater terms; None for a density without electrons."""
+    terms = density_terms(density)
+    if terms[0].size == 0:
+        return None
+    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in terms)).hexdigest()
+
+
+def pair_key(first: str, second: str, distances: np.ndarray) -> str:
+    """Checksum of everything a pair's table depends on: both densities, the distances, the quadrature."""
+    digest = hashlib.sha256(f"two-centre {_VERSION} {RADIAL_POINTS} {AXIAL_POINTS}".encode())
+    for part in sorted((first, second)):
+        digest.update(part.encode())
+    digest.update(np.ascontiguousarray(distances).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for two-centre tables; the environment variable ECTJAX_CACHE moves it."""
+    chosen = os.environ.get("ECTJAX_CACHE")
+    if chosen:
+        return Path(chosen) / "two_center"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "ectjax" / "two_center"
+
+
+def read_table(path: Path, size: int) -> np.ndarray | None:
+    """A cached table (M, 3), or None where there is none that can be used."""
+    try:
+        table = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return table if table.shape == (size, 3) and np.all(np.isfinite(table)) else None
+
+
+def write_table(path: Path, table: np.ndarray) -> None:
+    """Write to a temporary name, then rename: a reader never sees half a file. No cache is not an error."""
+    try:
+        _replace(path, lambda file: np.save(file, table))
+    except OSError:
+        return
+
+
+def read_archive(path: Path, size: int) -> dict[str, np.ndarray]:
+    """Tables (M, 3) of an archive by key; empty where the file is absent, damaged or on another grid."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            keys, tables = file["keys"].tolist(), file["tables"]
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return {}
+    if tables.shape != (len(keys), size, 3) or not np.all(np.isfinite(tables)):
+        return {}
+    return dict(zip(keys, tables, strict=True))
+
+
+def write_archive(path: Path, tables: Mapping[str, np.ndarray]) -> None:
+    """All tables in one compressed file, sorted by key, written under a temporary name and renamed."""
+    keys = sorted(tables)
+    stacked = np.stack([tables[key] for key in keys])
+    _replace(Path(path), lambda file: np.savez_compressed(file, keys=np.array(keys), tables=stacked))
+
+
+def _replace(path: Path, save) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            save(file)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
