@@ -94,7 +94,7 @@ class ECTEnergy:
     def system(self, R, neighbor: ECTNeighborList, *, box=None, perturbation=None) -> System:
         """The `System` of a geometry; positions and cell carry jax-md's derivatives with respect to R and box."""
         box = self._box if box is None else _matrix(box, R.dtype)
-        unwrapped, positions = self._place(R, box, neighbor.reference)
+        _, positions = self._place(R, box, neighbor.reference)
         cell = None if box is None else box.T
         if perturbation is not None:
             scale = jnp.asarray(perturbation, R.dtype)
@@ -122,7 +122,7 @@ class ECTEnergy:
         system = self.system(R, neighbor, box=box, perturbation=perturbation)
         energy, result = potential_energy(self.model, system, weights, **self._options)
         current = self._box if box is None else _matrix(box, R.dtype)
-        unwrapped, positions = self._place(*jax.lax.stop_gradient((R, current, neighbor.reference)))
+        _, positions = self._place(*jax.lax.stop_gradient((R, current, neighbor.reference)))
         stale = _stale(neighbor, positions, jax.lax.stop_gradient(current), self.model.cutoff, 0.0)
         good = result.converged & ~neighbor.overflow & ~stale
         return energy * jnp.where(good, 1.0, jnp.nan).astype(energy.dtype)
@@ -228,7 +228,7 @@ def ect_neighbor_list(
             pairs = jax.tree.map(lambda x: jnp.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1)) if pad > 0 else x, pairs)
         if cell is not None:
             heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0) / BOX_MARGIN
-            images = tuple(int(math.floor(reach / h + 0.5)) for h in heights)
+            images = tuple(math.floor(reach / h + 0.5) for h in heights)
             long_range = ewald_parameters(cell * BOX_MARGIN, model.cutoff, EWALD_ACCURACY)
         return ECTNeighborList(
             pairs=pairs,

@@ -71,7 +71,13 @@ def relax(
     )
     if cell:
         lengths = atoms.cell.cellpar()
-        print("cell: " + " ".join(f"{x:.4f}" for x in lengths[:3]) + " Å, " + " ".join(f"{x:.2f}" for x in lengths[3:]) + "°")
+        print(
+            "cell: "
+            + " ".join(f"{x:.4f}" for x in lengths[:3])
+            + " Å, "
+            + " ".join(f"{x:.2f}" for x in lengths[3:])
+            + "°"
+        )
     print(f"wrote {out}")
     if not done:
         raise Failure(f"forces are above {fmax} eV/Å after {steps} steps; go on from {out} or raise --steps")

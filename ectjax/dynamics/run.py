@@ -134,7 +134,9 @@ class Simulation:
         stored = [packed[f"leaf_{k}"] for k in range(len(leaves)) if f"leaf_{k}" in packed]
         if len(stored) != len(leaves) or any(a.shape != b.shape for a, b in zip(stored, leaves, strict=True)):
             raise ValueError("the checkpoint was written by another version or for another structure; start a new run")
-        self.moment = jax.tree.unflatten(structure, [jnp.asarray(x, y.dtype) for x, y in zip(stored, leaves)])
+        self.moment = jax.tree.unflatten(
+            structure, [jnp.asarray(x, y.dtype) for x, y in zip(stored, leaves, strict=True)]
+        )
         self.rebuilds, self.cold_starts = (int(x) for x in packed["counts"])
         self.make_list(packed["list_positions"], packed.get("list_cell"), int(packed["list_capacity"]))
 
