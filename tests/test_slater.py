@@ -1,5 +1,6 @@
 """Closed-form radial functions against quadrature, finite differences and exact hydrogen."""
 
+import itertools
 import math
 
 import jax
@@ -33,7 +34,7 @@ def hydrogen():
 def integrate(f, *points):
     edges = [0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 120.0, *points]
     edges = sorted(set(edges))
-    return sum(quad(f, a, b, epsabs=1e-15, epsrel=1e-12)[0] for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return sum(quad(f, a, b, epsabs=1e-15, epsrel=1e-12)[0] for a, b in itertools.pairwise(edges))
 
 
 def numpy_density(s):
@@ -95,7 +96,7 @@ def test_form_factor_matches_quadrature(carbon_like, k):
     r, w = np.polynomial.legendre.leggauss(400)
     edges = np.linspace(0, 60, 121)
     expected = 0.0
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         s = 0.5 * (b - a) * r + 0.5 * (a + b)
         expected += 0.5 * (b - a) * np.sum(w * 4 * np.pi * s**2 * rho(s) * np.sinc(k * s / np.pi))
     assert float(carbon_like.form_factor(k)) == pytest.approx(expected, abs=1e-10)
@@ -108,14 +109,20 @@ def test_form_factor_matches_quadrature(carbon_like, k):
 def test_smeared_density_matches_quadrature(sigma, distance, exponent, power):
     s = SlaterExpansion([1.0], [power], [exponent])
     rho, nodes = numpy_density(s), np.polynomial.legendre.leggauss(60)
-    top = distance + 9 * sigma if exponent * sigma < 4 else min(80 / exponent + distance, distance + 9 * sigma)
+    top = (
+        distance + 9 * sigma if exponent * sigma < 4 else min(80 / exponent + distance, distance + 9 * sigma)
+    )
     edges, expected = np.linspace(0.0, top, 200), 0.0
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         x = 0.5 * (b - a) * nodes[0] + 0.5 * (a + b)
         if distance == 0:
             kernel = 2 * x / sigma**2 * np.exp(-0.5 * (x / sigma) ** 2)
         else:
-            kernel = -np.exp(-0.5 * ((distance - x) / sigma) ** 2) * np.expm1(-2 * distance * x / sigma**2) / distance
+            kernel = (
+                -np.exp(-0.5 * ((distance - x) / sigma) ** 2)
+                * np.expm1(-2 * distance * x / sigma**2)
+                / distance
+            )
         expected += 0.5 * (b - a) * np.sum(nodes[1] * x * rho(x) * kernel) / (sigma * np.sqrt(2 * np.pi))
     assert float(s.smeared_density(distance, sigma)) == pytest.approx(expected, rel=2e-9, abs=1e-30)
 
@@ -168,7 +175,10 @@ def test_derivatives_in_r_coefficients_and_exponents(r, sigma, power, exponent):
         for name, f in functions.items():
 
             def value(x, f=f):
-                return f(SlaterExpansion(jnp.stack([x[1], x[1] * 0 + 0.1]), [power, 0], jnp.stack([x[2], x[2]])), x[0])
+                return f(
+                    SlaterExpansion(jnp.stack([x[1], x[1] * 0 + 0.1]), [power, 0], jnp.stack([x[2], x[2]])),
+                    x[0],
+                )
 
             exact, steps = jax.grad(value)(x), np.array([1e-5, 1e-5, 1e-5 * exponent])
             for i, h in enumerate(steps):
@@ -176,7 +186,9 @@ def test_derivatives_in_r_coefficients_and_exponents(r, sigma, power, exponent):
                 e[i] = h
                 numeric = (value(x + e) - value(x - e)) / (2 * h)
                 scale = abs(float(value(x))) / h
-                assert float(exact[i]) == pytest.approx(float(numeric), rel=2e-5, abs=1e-10 * scale + 1e-12), (name, i)
+                assert float(exact[i]) == pytest.approx(
+                    float(numeric), rel=2e-5, abs=1e-10 * scale + 1e-12
+                ), (name, i)
 
 
 def test_jit_vmap_and_float32_agree(carbon_like):
@@ -185,8 +197,9 @@ def test_jit_vmap_and_float32_agree(carbon_like):
     got = jax.jit(jax.vmap(lambda s, r: s.potential(r), (0, None)))(stack, jnp.asarray(RADII))
     np.testing.assert_allclose(got, [s.potential(jnp.asarray(RADII)) for s in pair], rtol=1e-13)
     with jax.enable_x64(False):
-        small = SlaterExpansion(*(np.asarray(v) for v in (carbon_like.coefficients, carbon_like.powers,
-                                                          carbon_like.exponents)))
+        small = SlaterExpansion(
+            *(np.asarray(v) for v in (carbon_like.coefficients, carbon_like.powers, carbon_like.exponents))
+        )
         r = RADII.astype(np.float32)
         for name in ("density", "potential", "count_inside", "form_factor"):
             value = getattr(small, name)(r)
@@ -221,4 +234,6 @@ def test_importing_leaves_jax_flags_alone():
     import sys
 
     code = "import jax; b=jax.config.jax_enable_x64; import ectjax.radial.slater; print(b == jax.config.jax_enable_x64)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
+    )

@@ -15,14 +15,10 @@ from scipy.optimize import least_squares, nnls
 
 from ..tables.verify import check_grid, evaluate, smallest
 from .reference import RADII, VOLUME_WEIGHTS
+from .target import Target, norms
 
-_STRIDE = 4
-_FLOOR = 0.3  # the fit stays above this fraction of the reference where the reference is trustworthy
-_TAIL_FLOOR = 0.05  # and above this fraction of a pure exponential tail further out
-_TRUSTED = 1e-8  # electrons/bohr³; Gaussian tails are wrong below about this
 _ABOVE = 1.02  # all other exponents exceed the slowest by this factor
 _RIDGE = 3e-6  # per electron of a term, keeps huge cancelling coefficients away
-_MOMENT_WEIGHT = 3.0
 
 
 @dataclass(frozen=True)
@@ -38,22 +34,11 @@ class Fit:
         return self.coefficients, self.powers, self.exponents
 
 
-def basis_values(powers: np.ndarray, exponents: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """Terms normalised to one electron, (len(r), K)."""
-    norm = _norms(powers, exponents)
-    return np.exp(-np.outer(r, exponents)) * r[:, None] ** powers / norm
-
-
-def _norms(powers, exponents):
-    gamma = np.array([factorial(n + 2) for n in powers], dtype=float)
-    return 4 * np.pi * gamma / exponents ** (powers + 3)
-
-
 def _equalities(powers, exponents, number, electrons):
     """Matrix and right-hand side of count and cusp for coefficients in electrons per term."""
     count = np.ones(len(powers))
     slope = np.where(powers == 1, 1.0, 0.0) + np.where(powers == 0, 2 * number - exponents, 0.0)
-    return np.stack([count, slope / _norms(powers, exponents) / number**4]), np.array([float(electrons), 0.0])
+    return np.stack([count, slope / norms(powers, exponents) / number**4]), np.array([float(electrons), 0.0])
 
 
 def _solve(powers, exponents, number, electrons, target):
@@ -61,7 +46,9 @@ def _solve(powers, exponents, number, electrons, target):
     equal, right = _equalities(powers, exponents, number, electrons)
     particular = np.linalg.lstsq(equal, right, rcond=None)[0]
     free = null_space(equal)
-    rows = np.concatenate([target.rows(powers, exponents), np.full((len(powers), 1), _RIDGE) * np.eye(len(powers))])
+    rows = np.concatenate(
+        [target.rows(powers, exponents), np.full((len(powers), 1), _RIDGE) * np.eye(len(powers))]
+    )
     values = np.concatenate([target.values, np.zeros(len(powers))])
     q, upper = np.linalg.qr(rows @ free)
     rest = values - rows @ particular
@@ -79,51 +66,6 @@ def _solve(powers, exponents, number, electrons, target):
     shift = -residual[:-1] / residual[-1]
     solution = particular + free @ np.linalg.solve(upper, projected + shift)
     return solution, rows @ solution - values
-
-
-class _Target:
-    """The least-squares problem of one state: what to match and where to stay positive."""
-
-    def __init__(self, density, number, electrons, decay):
-        self.r = RADII[::_STRIDE]
-        self.rho = density[::_STRIDE]
-        volume = VOLUME_WEIGHTS[::_STRIDE] * _STRIDE
-        # squares of the radial distribution in r; the density of weight electrons² per bohr
-        self.weight = np.sqrt(volume * 4 * np.pi * self.r**2 * (1 + 0.3 / (0.3 / number + self.r)))
-        self.moments = {k: np.sum(volume * density[::_STRIDE] * self.r**k) for k in (-1, 1, 2)}
-        scale = _MOMENT_WEIGHT / np.array(list(self.moments.values()))
-        self.moment_scale = scale
-        self.values = np.concatenate([self.weight * self.rho, scale * np.array(list(self.moments.values()))])
-        self.density, self.decay = density, decay
-        self._constrain(np.concatenate([np.geomspace(1e-5, 0.02, 12), np.geomspace(0.03 / number, 18.0, 170), np.linspace(18.5, 100.0, 90)]))
-
-    def with_points(self, r):
-        """The same target with more radii at which ρ must not be negative."""
-        other = copy.copy(self)
-        other._constrain(np.concatenate([self.grid, r]))
-        return other
-
-    def _constrain(self, grid):
-        density, decay = self.density, self.decay
-        self.grid = np.sort(grid)
-        reference = np.exp(np.interp(np.log(self.grid), np.log(RADII), np.log(np.maximum(density, 1e-300))))
-        trusted = reference > _TRUSTED
-        last = np.flatnonzero(trusted)[-1]
-        tail = reference[last] * np.exp(-decay * (self.grid - self.grid[last]))
-        self.envelope = np.where(trusted, reference, np.maximum(tail, 1e-280))
-        self.bound_values = np.where(trusted, _FLOOR, _TAIL_FLOOR)
-
-    def rows(self, powers, exponents):
-        radial = basis_values(powers, exponents, self.r) * self.weight[:, None]
-        moments = []
-        for scale, k in zip(self.moment_scale, self.moments, strict=True):
-            ratio = np.array([factorial(n + 2 + k) / factorial(n + 2) for n in powers]) / exponents**k
-            moments.append(scale * ratio)
-        return np.vstack([radial, moments])
-
-    def bound_rows(self, powers, exponents):
-        with np.errstate(under="ignore"):
-            return basis_values(powers, exponents, self.grid) / self.envelope[:, None]
 
 
 _LAYOUTS = (
@@ -146,7 +88,7 @@ def fit_density(density, number: int, electrons: int, decay: float, trials: int 
 
     Raises ValueError if no non-negative density meets the equalities.
     """
-    target = _Target(density, number, electrons, decay)
+    target = Target(density, number, electrons, decay)
     best, least = None, np.inf
 
     def consider(layout, x):
@@ -165,7 +107,9 @@ def fit_density(density, number: int, electrons: int, decay: float, trials: int 
             first = np.geomspace(max(low * decay, 0.6), high * max(number, 0.7 * decay), len(layout) - 1)
             consider(layout, np.log(np.maximum(first - _ABOVE * decay, 0.05 * decay)))
     if best is None:
-        raise ValueError("no non-negative density satisfies count, cusp and tail; the reference may be unphysical")
+        raise ValueError(
+            "no non-negative density satisfies count, cusp and tail; the reference may be unphysical"
+        )
     random = np.random.default_rng(seed)
     for _ in range(trials):
         consider(best[0], best[1] + random.normal(scale=0.15, size=len(best[1])))
@@ -200,7 +144,7 @@ def _finish(target, layout, x, number, electrons, decay):
         equal, right = _equalities(powers, exponents, number, electrons)
         for _ in range(3):  # remove the rounding errors of the equalities
             solution = solution - np.linalg.lstsq(equal, equal @ solution - right, rcond=None)[0]
-        fit = Fit(solution / _norms(powers, exponents), powers, exponents)
+        fit = Fit(solution / norms(powers, exponents), powers, exponents)
         if smallest(*fit.terms) >= 0:
             break
         negative = dense[evaluate(*fit.terms, dense) < 0]

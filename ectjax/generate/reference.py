@@ -12,6 +12,8 @@ RADII = np.exp(np.linspace(np.log(1e-6), np.log(90.0), _POINTS))
 """Radial grid of every reference density, bohr, uniform in ln r."""
 VOLUME_WEIGHTS = 4 * np.pi * RADII**3 * np.log(RADII[1] / RADII[0])
 """∫f d³r = Σ VOLUME_WEIGHTS f: the trapezoidal rule in ln r, exponentially accurate for densities."""
+_EXTRAPOLATION = 27 / (64 - 27)
+"""Correlation energies of triple and quadruple zeta extrapolated with X⁻³."""
 _IRREP = {"s": "Ag", "x": "B3u", "y": "B2u", "z": "B1u"}
 
 
@@ -35,11 +37,11 @@ def level_of_theory(symbol: str) -> tuple[str, int, bool]:
     if z <= 2:
         return "d-aug-cc-pVQZ", 0, False
     if z <= 4:
-        return "aug-cc-pCVQZ", 0, False
+        return "aug-cc-pCVQZ(spdf)", 0, False
     if z <= 10:
         return "aug-cc-pVQZ", 1, False
     if z <= 12:
-        return "aug-cc-pCVQZ", 1, False
+        return "aug-cc-pCVQZ(spdf)", 1, False
     if z <= 18:
         return "aug-cc-pV(Q+d)Z", 5, False
     return "def2-QZVPPD", 5, True
@@ -60,10 +62,42 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
         if neutral is None:
             raise ValueError(f"{where} is computed relative to the neutral ground state; build state 0 first")
         return _low_spin(symbol, recipe, neutral, where)
-    from pyscf import cc, scf
-
     name, frozen, relativistic = level_of_theory(symbol)
-    molecule = _atom(symbol, recipe.charge, recipe.spin, name, recipe.rydberg, symmetry="D2h")
+    molecule, mean_field = _mean_field(symbol, recipe, name, relativistic, where)
+    homo = max(
+        float(e[o > 0].max()) for e, o in zip(mean_field.mo_energy, mean_field.mo_occ, strict=True) if any(o)
+    )
+    core = "X2C-" if relativistic else ""
+    if recipe.electrons - 2 * frozen <= 1:
+        energy, matrix, method = mean_field.e_tot, np.sum(mean_field.make_rdm1(), axis=0), f"{core}UHF"
+    else:
+        correlated, correlation = _coupled_cluster(mean_field, frozen, where, name)
+        energy = mean_field.e_tot + correlation
+        smaller = name.replace("Q", "T")
+        if smaller != name and "def2" not in name and "(spdf)" not in name:
+            _, other = _mean_field(symbol, recipe, smaller, relativistic, where)
+            _, correlation_tz = _coupled_cluster(other, frozen, where, smaller)
+            energy += (correlation - correlation_tz) * _EXTRAPOLATION
+        correlated.solve_lambda()
+        if not correlated.converged_lambda:
+            raise ValueError(
+                f"UCCSD lambda equations of {where} did not converge in {name}; try another basis"
+            )
+        matrix = sum(correlated.make_rdm1(ao_repr=True))
+        method = (
+            f"{core}UCCSD(T){'/CBS(T,Q)' if energy != mean_field.e_tot + correlation else ''} energy, UCCSD density"
+            + (f", {frozen} frozen core orbitals" if frozen else "")
+        )
+    if recipe.rydberg:
+        name += " + 1 diffuse shell"
+    return Reference(spherical_density(molecule, matrix, RADII), float(energy), method, name, homo)
+
+
+def _mean_field(symbol, recipe, basis, relativistic, where):
+    """The molecule and its converged UHF determinant with the recipe's occupation."""
+    molecule = _atom(symbol, recipe.charge, recipe.spin, basis, recipe.rydberg, symmetry="D2h")
+    from pyscf import scf
+
     mean_field = scf.UHF(molecule)
     if relativistic:
         mean_field = mean_field.x2c1e()
@@ -74,26 +108,20 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
         mean_field = mean_field.newton()
         mean_field.kernel()
     if not mean_field.converged:
-        raise ValueError(f"SCF of {where} did not converge in {name}; try another basis or configuration")
-    homo = max(float(e[o > 0].max()) for e, o in zip(mean_field.mo_energy, mean_field.mo_occ, strict=True) if any(o))
-    core = "X2C-" if relativistic else ""
-    if recipe.electrons - 2 * frozen <= 1:
-        energy, matrix, method = mean_field.e_tot, np.sum(mean_field.make_rdm1(), axis=0), f"{core}UHF"
-    else:
-        correlated = cc.UCCSD(mean_field, frozen=frozen or None)
-        correlated.conv_tol, correlated.conv_tol_normt, correlated.max_cycle = 1e-8, 1e-5, 200
-        correlated.kernel()
-        if not correlated.converged:
-            raise ValueError(f"UCCSD of {where} did not converge in {name}; try another basis or configuration")
-        energy = correlated.e_tot + correlated.ccsd_t()
-        correlated.solve_lambda()
-        if not correlated.converged_lambda:
-            raise ValueError(f"UCCSD lambda equations of {where} did not converge in {name}; try another basis")
-        matrix = sum(correlated.make_rdm1(ao_repr=True))
-        method = f"{core}UCCSD(T) energy, UCCSD density" + (f", {frozen} frozen core orbitals" if frozen else "")
-    if recipe.rydberg:
-        name += " + 1 diffuse shell"
-    return Reference(spherical_density(molecule, matrix, RADII), float(energy), method, name, homo)
+        raise ValueError(f"SCF of {where} did not converge in {basis}; try another basis or configuration")
+    return molecule, mean_field
+
+
+def _coupled_cluster(mean_field, frozen, where, basis):
+    """Converged UCCSD and the UCCSD(T) correlation energy."""
+    from pyscf import cc
+
+    correlated = cc.UCCSD(mean_field, frozen=frozen or None)
+    correlated.conv_tol, correlated.conv_tol_normt, correlated.max_cycle = 1e-8, 1e-5, 200
+    correlated.kernel()
+    if not correlated.converged:
+        raise ValueError(f"UCCSD of {where} did not converge in {basis}; try another basis or configuration")
+    return correlated, float(correlated.e_corr + correlated.ccsd_t())
 
 
 def _atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
@@ -102,18 +130,24 @@ def _atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
         import basis_set_exchange as bse
         from pyscf import gto
     except ImportError as error:
-        raise ValueError(f"building tables needs {error.name}; install it with: pip install 'ectjax[generate]'") from None
+        raise ValueError(
+            f"building tables needs {error.name}; install it with: pip install 'ectjax[generate]'"
+        ) from None
+    family = basis.removesuffix("(spdf)")
     try:
         text = bse.get_basis(
-            basis, elements=[symbol], fmt="nwchem", header=False, augment_diffuse=1 if extra_diffuse else 0
+            family, elements=[symbol], fmt="nwchem", header=False, augment_diffuse=1 if extra_diffuse else 0
         )
     except KeyError:
         raise ValueError(f"basis {basis} has no {symbol}; choose another in level_of_theory") from None
+    shells = gto.basis.parse(text)
+    if family != basis:
+        shells = [shell for shell in shells if shell[0] <= 3]
     return gto.M(
         atom=[[symbol, (0.0, 0.0, 0.0)]],
         charge=charge,
         spin=spin,
-        basis={symbol: gto.basis.parse(text)},
+        basis={symbol: shells},
         symmetry=symmetry,
         verbose=0,
     )
@@ -148,9 +182,13 @@ def _low_spin(symbol: str, recipe: Recipe, neutral: Reference, where: str) -> Re
         total = np.atleast_1d(single.e_tot)
         energies.append(float(total[0]) + float(mrpt.NEVPT(single, root=0).kernel()))
         if np.ptp(total) > 1e-5:
-            raise ValueError(f"the {roots} components of {where} came out unequal by {np.ptp(total):.1e} Hartree")
+            raise ValueError(
+                f"the {roots} components of {where} came out unequal by {np.ptp(total):.1e} Hartree"
+            )
         densities.append(spherical_density(start.mol, average.make_rdm1(), RADII))
-    method = neutral.method + f"; {recipe.term} - ground term by state-averaged CASSCF({electrons},4) and NEVPT2"
+    method = (
+        neutral.method + f"; {recipe.term} - ground term by state-averaged CASSCF({electrons},4) and NEVPT2"
+    )
     density = neutral.density + densities[1] - densities[0]
     return Reference(density, neutral.energy + energies[1] - energies[0], method, name, float("nan"))
 

@@ -107,9 +107,20 @@ _EXCITED: dict[str, list[tuple]] = {
     "K": [("0*", "[Ar] 4p", "2P", {"s": (3, 3), "x": (3, 2), "y": (2, 2), "z": (2, 2)}, 0, "4p 2P")],
     "Ca": [("0*", "[Ar] 4s 4p", "3P", {"s": (4, 3), "x": (3, 2), "y": (2, 2), "z": (2, 2)}, 0, "4s4p 3P")],
 }
-_NO_ANION = {"He", "Be", "Ne", "Mg", "Ar", "Ca"}  # unbound or (Ca, 0.02 eV) too weakly bound for these methods
+_NO_ANION = {
+    "He",
+    "Be",
+    "Ne",
+    "Mg",
+    "Ar",
+    "Ca",
+}  # unbound or (Ca, 0.02 eV) too weakly bound for these methods
 _UNBOUND_ANION = {"N"}
-_HYDROGEN = {"1s": ("1s", "2S", {"s": (1, 0)}), "2p": ("2p", "2P", {"x": (1, 0)}), "2s": ("2s", "2S", {"s": (1, 0)})}
+_HYDROGEN = {
+    "1s": ("1s", "2S", {"s": (1, 0)}),
+    "2p": ("2p", "2P", {"x": (1, 0)}),
+    "2s": ("2s", "2S", {"s": (1, 0)}),
+}
 
 
 def recipes(symbol: str) -> dict[str, Recipe]:

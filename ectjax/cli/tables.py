@@ -1,0 +1,190 @@
+"""`ectjax tables`: list, show, plot, build and verify the atomic tables."""
+
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..tables import available_elements, load_element, symbol_of, table_directory
+from ..tables.verify import energy_difference_ev, verify_element
+from ..units import HARTREE_IN_EV
+
+tables_app = typer.Typer(
+    no_args_is_help=True, help="Atomic tables: what is there, pictures, building, checking."
+)
+console = Console(soft_wrap=True)
+
+PathOption = Annotated[
+    Path | None, typer.Option("--path", help="Table file or folder; default: the shipped ones.")
+]
+ElementArgument = Annotated[str, typer.Argument(metavar="EL", help="Symbol or atomic number.")]
+
+
+@tables_app.command("list")
+def list_tables(path: PathOption = None) -> None:
+    """Elements that have a table, and their states."""
+    symbols = available_elements(path)
+    if not symbols:
+        raise ValueError(f"no tables in {path or table_directory()}; make some with 'ectjax tables build H'")
+    table = Table("element", "Z", "states", "unbound", box=None)
+    for symbol in symbols:
+        element = load_element(symbol, path)
+        unbound = [state.label for state in element.states if not state.bound]
+        table.add_row(symbol, str(element.number), "  ".join(element.labels), "  ".join(unbound))
+    console.print(table)
+
+
+@tables_app.command()
+def show(element: ElementArgument, path: PathOption = None) -> None:
+    """One element's states: energies beside experiment, decay, size, fit errors."""
+    atom = load_element(element, path)
+    table = Table(
+        "state", "term", "configuration", "E (eV)", "E exp. (eV)", "difference", "decay (1/bohr)", "<r> (bohr)",
+        "fit error (e)", "terms", box=None,
+    )  # fmt: skip
+    for state in atom.states:
+        size = state.fit.get("r", 0.0) / state.electrons if state.electrons else 0.0
+        table.add_row(
+            state.label + ("" if state.bound else " (unbound)"),
+            state.term,
+            state.configuration.replace("[", "\\["),
+            f"{state.energy_computed * HARTREE_IN_EV:.3f}",
+            f"{state.energy_experimental * HARTREE_IN_EV:.3f}",
+            f"{energy_difference_ev(state):+.3f}",
+            f"{state.decay:.4f}",
+            f"{size:.3f}",
+            f"{state.fit.get('l1', 0.0):.5f}",
+            str(int((state.coefficients != 0).sum())),
+        )
+    console.print(f"{atom.symbol}, Z = {atom.number}. Energies relative to the neutral ground state.")
+    console.print(table)
+    for state in atom.states:
+        console.print(f"{state.label:>3}  {state.method} {state.basis}".replace("[", "\\["), highlight=False)
+
+
+@tables_app.command()
+def plot(
+    element: ElementArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="Picture file; default EL_densities.png.")] = None,
+    path: PathOption = None,
+) -> None:
+    """Radial distributions 4πr²ρ of all states, and their densities on a logarithmic scale, as a picture."""
+    atom = load_element(element, path)
+    target = out or Path(f"{atom.symbol}_densities.png")
+    if target.suffix.lower() not in {".png", ".pdf", ".svg"}:
+        raise ValueError(f"--out got {str(target)!r}; allowed endings are .png, .pdf, .svg")
+    if not target.resolve().parent.is_dir():
+        raise ValueError(
+            f"folder {target.resolve().parent} does not exist; create it or choose another --out"
+        )
+    from ._table_plot import plot_element
+
+    plot_element(atom, target)
+    console.print(f"wrote {target}")
+
+
+@tables_app.command()
+def build(
+    elements: Annotated[list[str], typer.Argument(metavar="EL...", help="Symbols or atomic numbers.")],
+    states: Annotated[
+        list[str] | None,
+        typer.Option("--states", help="Labels, e.g. --states=-1,0,+1 (also repeated); default: all."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Elements built at the same time.")] = 1,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the table files.")] = Path("basis_tables"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Build states again that the files already hold.")
+    ] = False,
+) -> None:
+    """Build tables with PySCF (extra `generate`). Run again to go on after an interruption."""
+    from ..generate import build_element
+    from ..generate.states import choose_states
+
+    symbols = list(dict.fromkeys(symbol_of(element) for element in elements))
+    labels = (
+        [label.strip() for given in states for label in given.split(",") if label.strip()] if states else None
+    )
+    total = sum(
+        len(choose_states(s, list({"0": 0, **dict.fromkeys(labels)}) if labels else None)) for s in symbols
+    )
+    failures = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("states", total=total)
+
+        def report(outcome):
+            progress.advance(task)
+            text = f"{outcome.symbol:>2} {outcome.label:<3} {outcome.status} {outcome.message}".rstrip()
+            progress.console.print(text, highlight=False, markup=False)
+            if outcome.status == "failed":
+                failures.append(outcome)
+
+        if jobs == 1:
+            for symbol in symbols:
+                progress.update(task, description=symbol)
+                build_element(symbol, labels, out, force, report)
+        else:
+            with ProcessPoolExecutor(min(jobs, len(symbols)), mp_context=get_context("spawn")) as pool:
+                running = [pool.submit(build_element, symbol, labels, out, force) for symbol in symbols]
+                for future in as_completed(running):
+                    for outcome in future.result():
+                        report(outcome)
+    if failures:
+        named = ", ".join(f"{f.symbol} {f.label}" for f in failures)
+        raise ValueError(
+            f"{len(failures)} of {total} states failed ({named}); reasons are above, the rest is in {out}"
+        )
+
+
+@tables_app.command()
+def verify(path: PathOption = None) -> None:
+    """Check every stored file: checksum, electron count, cusp, tail, sign. Exit code 2 if a file is wrong."""
+    folder = path or table_directory()
+    files = sorted(folder.glob("*.h5")) if folder.is_dir() else [folder]
+    if not files:
+        raise ValueError(f"no table files in {folder}; make some with 'ectjax tables build H'")
+    table = Table(
+        "file", "state", "count error", "cusp error", "min ρ·exp(ar)", "fit error", "verdict", box=None
+    )
+    bad, checked = [], 0
+    for file in files:
+        try:
+            element = (
+                load_element(file.stem, file)
+                if folder.is_dir()
+                else load_element(file.stem.split("_")[0], file)
+            )
+        except ValueError as error:
+            bad.append(file.name)
+            table.add_row(file.name, "", "", "", "", "", str(error))
+            continue
+        for check, state in zip(verify_element(element), element.states, strict=True):
+            checked += 1
+            verdict = "; ".join(check.faults) or (
+                "ok" if not check.misses else "ok, misses: " + "; ".join(check.misses)
+            )
+            if check.faults:
+                bad.append(f"{file.name} {state.label}")
+            table.add_row(
+                file.name, state.label, f"{check.count_error:.1e}", f"{check.cusp_error:.1e}", f"{check.smallest:.1e}",
+                f"{state.fit.get('l1', 0.0):.5f}", verdict,
+            )  # fmt: skip
+    console.print(table)
+    console.print(f"{checked} states in {len(files)} files checked, {len(bad)} wrong")
+    if bad:
+        raise ValueError(f"{len(bad)} wrong: {', '.join(bad)}; rebuild with 'ectjax tables build EL --force'")
+
+
+@tables_app.command()
+def page(
+    out: Annotated[Path, typer.Option("--out")] = Path("docs/tables.md"), path: PathOption = None
+) -> None:
+    """Write the documentation page of the tables from the files."""
+    from ..tables.page import write_page
+
+    console.print(f"wrote {write_page(out, path)}")

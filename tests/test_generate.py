@@ -1,0 +1,131 @@
+"""Table generation: the fit against known densities, the angular average, resuming, failures; PySCF where needed."""
+
+import numpy as np
+import pytest
+
+from ectjax.generate.build import build_element, decay_exponent, measured_energy
+from ectjax.generate.fit import fit_density
+from ectjax.generate.reference import RADII, VOLUME_WEIGHTS, Reference, compute, spherical_density
+from ectjax.generate.states import aufbau, recipes
+from ectjax.tables import load_element
+from ectjax.tables.verify import count_error, cusp_error, evaluate, smallest
+from ectjax.units import HARTREE_IN_EV
+
+
+def two_shells():
+    """A normalised model of lithium: 1s² with exponent 5.4 and 2s-like r² e^{−1.26 r}."""
+    inner = np.exp(-5.4 * RADII) * 5.4**3 / (8 * np.pi)
+    outer = RADII**2 * np.exp(-1.26 * RADII) * 1.26**5 / (96 * np.pi)
+    return 2 * inner + outer
+
+
+def test_fit_meets_its_equalities_and_the_density():
+    density = two_shells()
+    fit = fit_density(density, 3, 3, 1.26, trials=1)
+    assert count_error(*fit.terms, 3) < 1e-10
+    assert cusp_error(*fit.terms, 3) < 1e-10
+    assert fit.exponents.min() == 1.26
+    assert smallest(*fit.terms) >= 0
+    assert np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - density)) < 0.02
+
+
+def test_fit_is_the_same_twice():
+    first, second = (fit_density(two_shells(), 3, 3, 1.26, trials=1) for _ in range(2))
+    np.testing.assert_array_equal(first.coefficients, second.coefficients)
+
+
+@pytest.mark.parametrize(
+    ("electrons", "configuration", "term", "spin"),
+    [(1, "1s", "2S", 1), (2, "1s2", "1S", 0), (8, "[He] 2s2 2p4", "3P", 2), (11, "[Ne] 3s", "2S", 1),
+     (15, "[Ne] 3s2 3p3", "4S", 3), (20, "[Ar] 4s2", "1S", 0)],
+)  # fmt: skip
+def test_ground_configurations_follow_hund(electrons, configuration, term, spin):
+    found = aufbau(electrons)
+    assert found[:2] == (configuration, term)
+    assert sum(a - b for a, b in found[2].values()) == spin
+    assert sum(a + b for a, b in found[2].values()) == electrons
+
+
+def test_every_recipe_has_the_right_number_of_electrons():
+    from ectjax.tables import NUMBERS
+
+    for symbol in list(NUMBERS)[:20]:
+        for recipe in recipes(symbol).values():
+            assert recipe.electrons == NUMBERS[symbol] - recipe.charge
+
+
+def test_measured_energies_add_up():
+    lithium = recipes("Li")
+    values = {label: measured_energy("Li", recipe)[0] * HARTREE_IN_EV for label, recipe in lithium.items()}
+    assert values["0"] == 0
+    assert values["-1"] == pytest.approx(-0.618, abs=1e-3)
+    assert values["+1"] == pytest.approx(5.392, abs=1e-3)
+    assert values["+2"] == pytest.approx(5.392 + 75.640, abs=1e-3)
+    assert values["0*"] == pytest.approx(1.848, abs=1e-3)
+
+
+def test_decay_of_an_unbound_state_is_refused():
+    with pytest.raises(ValueError, match="not bound"):
+        decay_exponent("Li", recipes("Li")["-1"], 0.02)
+
+
+def fake_engine(symbol, recipe, neutral):
+    if recipe.label == "-1":
+        raise ValueError("SCF of Li -1 did not converge")
+    density = two_shells()
+    if recipe.label == "+1":
+        density = 2 * np.exp(-5.4 * RADII) * 5.4**3 / (8 * np.pi)
+    return Reference(density, -7.4 + 0.2 * recipe.charge, "model", "none", -0.2)
+
+
+def test_one_failure_does_not_stop_the_batch_and_a_rerun_keeps_what_is_there(tmp_path):
+    first = build_element("Li", ["-1", "+1"], tmp_path, engine=fake_engine)
+    assert [(o.label, o.status) for o in first] == [("0", "built"), ("-1", "failed"), ("+1", "built")]
+    assert load_element("Li", tmp_path).labels == ("0", "+1")
+    assert [p.name for p in tmp_path.iterdir()] == ["Li.h5"]
+    again = build_element("Li", ["-1", "+1"], tmp_path, engine=fake_engine)
+    assert [o.status for o in again] == ["kept", "failed", "kept"]
+
+
+def test_a_failed_neutral_state_leaves_no_file(tmp_path):
+    def broken(symbol, recipe, neutral):
+        raise ValueError("SCF did not converge")
+
+    outcomes = build_element("Li", ["+1"], tmp_path, engine=broken)
+    assert {o.status for o in outcomes} == {"failed"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_state_is_refused_with_those_that_exist(tmp_path):
+    with pytest.raises(ValueError, match=r"no recipe for state '\+5'.*allowed are 0, -1"):
+        build_element("Li", ["+5"], tmp_path)
+
+
+def test_angular_average_matches_an_average_over_directions():
+    gto = pytest.importorskip("pyscf.gto")
+    molecule = gto.M(atom="O 0 0 0", spin=2, basis="def2-tzvp", verbose=0)
+    root = np.random.default_rng(1).normal(size=(molecule.nao, molecule.nao))
+    matrix = root @ root.T
+    r = np.array([0.01, 0.3, 1.0, 2.5])
+    cosines, weights = np.polynomial.legendre.leggauss(16)
+    angles = 2 * np.pi * np.arange(24) / 24
+    expected = np.zeros_like(r)
+    for cosine, weight in zip(cosines, weights, strict=True):
+        sine = np.sqrt(1 - cosine**2)
+        for angle in angles:
+            direction = np.array([sine * np.cos(angle), sine * np.sin(angle), cosine])
+            values = molecule.eval_gto("GTOval_sph", r[:, None] * direction)
+            expected += 0.5 * weight / 24 * np.einsum("ri,ij,rj->r", values, matrix, values)
+    np.testing.assert_allclose(spherical_density(molecule, matrix, r), expected, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_helium_comes_out_right():
+    pytest.importorskip("pyscf")
+    made = {label: compute("He", recipes("He")[label]) for label in ("0", "+1")}
+    ionisation = (made["+1"].energy - made["0"].energy) * HARTREE_IN_EV
+    assert ionisation == pytest.approx(24.587, abs=0.05)
+    exact = np.exp(-4 * RADII) * 8 / np.pi  # He⁺ is hydrogenic
+    assert np.sum(VOLUME_WEIGHTS * np.abs(made["+1"].density - exact)) < 2e-3
+    # <r²> of helium's ground state, two electrons, from Pekeris: 2 · 1.19348
+    assert np.sum(VOLUME_WEIGHTS * made["0"].density * RADII**2) == pytest.approx(2.38697, rel=2e-3)

@@ -1,0 +1,85 @@
+"""The `ectjax tables` commands."""
+
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from ectjax.cli.tables import tables_app
+from ectjax.tables import load_element, table_directory
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(tables_app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copy(table_directory() / "H.h5", tmp_path / "H.h5")
+    return tmp_path
+
+
+def test_list_names_elements_and_states():
+    result = run("list")
+    assert result.exit_code == 0
+    assert "Na" in result.output and "0*" in result.output
+
+
+def test_show_prints_energies_beside_experiment():
+    result = run("show", "H")
+    assert result.exit_code == 0
+    assert "13.598" in result.output and "-0.754" in result.output
+
+
+def test_plot_writes_a_picture(tmp_path):
+    target = tmp_path / "picture.png"
+    assert run("plot", "H", "--out", target).exit_code == 0
+    assert target.read_bytes()[:4] == b"\x89PNG"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["picture.doc", "nowhere/picture.png"])
+def test_plot_refuses_impossible_files(tmp_path, name):
+    result = run("plot", "H", "--out", tmp_path / name)
+    assert isinstance(result.exception, ValueError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_passes_and_fails(folder):
+    assert run("verify", "--path", folder).exit_code == 0
+    (folder / "C.h5").write_bytes((table_directory() / "C.h5").read_bytes()[:900])
+    result = run("verify", "--path", folder)
+    assert isinstance(result.exception, ValueError) and "C.h5" in str(result.exception)
+
+
+def test_build_makes_hydrogen_and_keeps_it(tmp_path):
+    first = run("build", "H", "--states=0,+1,0*", "--out", tmp_path)
+    assert first.exit_code == 0, first.output
+    made = load_element("H", tmp_path)
+    assert made.labels == ("0", "+1", "0*")
+    stamp = (tmp_path / "H.h5").stat().st_mtime_ns
+    second = run("build", "H", "--states=0,+1,0*", "--out", tmp_path)
+    assert second.exit_code == 0 and "kept" in second.output
+    assert (tmp_path / "H.h5").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Xx",), "unknown element"),
+        (("Xe",), "no recipes for Xe"),
+        (("He", "--states=-1"), "no recipe for state '-1'"),
+    ],
+)
+def test_build_refuses_what_it_cannot_make(tmp_path, arguments, message):
+    result = run("build", *arguments, "--out", tmp_path)
+    assert isinstance(result.exception, ValueError) and message in str(result.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_page_lists_every_element(tmp_path):
+    assert run("page", "--out", tmp_path / "tables.md").exit_code == 0
+    text = (tmp_path / "tables.md").read_text()
+    assert "## Na" in text and "What misses its goal" in text
