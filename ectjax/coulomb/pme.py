@@ -72,7 +72,7 @@ class PMEReciprocal(eqx.Module):
         """Potential at every atom in eV/e (charges in e), without the real-space part."""
         charges = masked(charges, self.atom_mask)
         spectrum = jnp.fft.rfftn(self._spread(charges))
-        field = jnp.fft.irfftn(spectrum * self.influence, s=self.mesh, norm="forward")
+        field = jnp.fft.irfftn(spectrum * self.influence.astype(spectrum.dtype), s=self.mesh, norm="forward")
         constant = self.self_coefficient * charges + self.background_coefficient * jnp.sum(charges)
         return masked(self._interpolate(field) + constant, self.atom_mask)
 
@@ -170,10 +170,16 @@ def bspline_weights_at_integers(order: int) -> list[float]:
     return values
 
 
-def _checked_mesh(mesh, order) -> tuple[int, int, int]:
+def check_order(order: int) -> int:
+    """The spline order; ValueError outside SMALLEST_ORDER ... LARGEST_ORDER."""
     if not SMALLEST_ORDER <= order <= LARGEST_ORDER:
         allowed = f"{SMALLEST_ORDER} to {LARGEST_ORDER}"
         raise ValueError(f"spline order is {order}, allowed is {allowed}: 6 suits most")
+    return order
+
+
+def _checked_mesh(mesh, order) -> tuple[int, int, int]:
+    check_order(order)
     mesh = tuple(int(m) for m in mesh)
     if len(mesh) != 3 or min(mesh) < order:
         raise ValueError(f"mesh is {mesh}, must be 3 numbers >= the spline order {order}: use pme_parameters")

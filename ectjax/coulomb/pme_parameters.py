@@ -16,7 +16,7 @@ from ectjax.coulomb.lattice import (
     check_cutoff,
     splitting_parameter,
 )
-from ectjax.coulomb.pme import PMEReciprocal
+from ectjax.coulomb.pme import PMEReciprocal, check_order
 
 ORDERS = (4, 5, 6, 7, 8, 10, 12)
 
@@ -60,7 +60,8 @@ def pme_parameters(
     box, cutoff = check_cell(cell), check_cutoff(cutoff)
     share = 0.5 * check_accuracy(accuracy)
     alpha = splitting_parameter(cutoff, share)
-    candidates = [(p, _mesh(box, alpha, p, share)) for p in (ORDERS if order is None else (order,))]
+    orders = ORDERS if order is None else (check_order(order),)
+    candidates = [(p, _mesh(box, alpha, p, share)) for p in orders]
 
     def cost(candidate):
         p, mesh = candidate
