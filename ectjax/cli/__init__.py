@@ -11,6 +11,7 @@ import sys
 import warnings
 from importlib import import_module
 
+import jax
 import typer
 
 app = typer.Typer(
@@ -58,9 +59,11 @@ class Failure(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
-    _own_process()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's chatter
     try:
-        outcome = app(args=arguments, prog_name="ectjax", standalone_mode=False)
+        with jax.enable_x64(True), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outcome = app(args=arguments, prog_name="ectjax", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except KeyboardInterrupt as stopped:
         return _say(f"interrupted{': ' + str(stopped) if str(stopped) else ''}", 130)
@@ -100,9 +103,3 @@ def _one_line(error) -> str:
 def _say(message: str, code: int) -> int:
     print(f"error: {message}", file=sys.stderr)
     return code
-
-
-def _own_process() -> None:
-    """Settings of the command's own process: float64, and no chatter of libraries between its lines."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.filterwarnings("ignore")

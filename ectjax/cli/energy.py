@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ectjax.cli.structure import Charge, ModelName, Structure, read_structure, total_charge, use_float64
+from ectjax.cli.structure import Charge, ModelName, Structure, read_structure, total_charge
 
 
 def energy(
@@ -18,7 +18,6 @@ def energy(
     """Energy, charges, forces and weights of a structure."""
     atoms = read_structure(structure)
     charge = total_charge(atoms, charge)
-    use_float64()
     from ectjax.ase import ECTCalculator
 
     atoms.calc = ECTCalculator(model, charge=charge, warm_start=0.0)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge, use_float64
+from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge
 
 
 class Ensemble(StrEnum):
@@ -61,7 +61,6 @@ def md(
 
     if not restart:
         check_new(out)
-    use_float64()
     from ectjax.dynamics.session import Settings, run_dynamics
 
     settings = Settings(

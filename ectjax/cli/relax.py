@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge, use_float64
+from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge
 
 
 class Optimizer(StrEnum):
@@ -39,7 +39,6 @@ def relax(
     if cell and not atoms.pbc.all():
         raise ValueError(f"--cell needs a periodic structure; {structure} has periodicity {atoms.pbc.tolist()}")
     _check_writable(out)
-    use_float64()
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS, FIRE
     from rich.console import Console

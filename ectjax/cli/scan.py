@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ectjax.cli.structure import ModelName, check_positive, use_float64
+from ectjax.cli.structure import ModelName, check_positive
 
 
 def scan(
@@ -33,7 +33,6 @@ def scan(
     from ectjax.dynamics.records import check_new, write_atomically
 
     check_new(out)
-    use_float64()
     import jax
     import numpy as np
 

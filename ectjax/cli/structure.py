@@ -1,4 +1,4 @@
-"""What several commands share: reading a structure, total charge, float64."""
+"""What several commands share: reading a structure, total charge, checks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ import typer
 Structure = Annotated[Path, typer.Argument(help="Structure: any file ASE reads.", show_default=False)]
 Charge = Annotated[float | None, typer.Option(help="Total charge in e; default: 'charge' of the file's info, else 0.")]
 ModelName = Annotated[str, typer.Option(help="Name of a parameter set or path of a parameter file.")]
-
-
-def use_float64() -> None:
-    """The command line computes in float64; this process belongs to it."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
 
 
 def read_structure(file: Path):

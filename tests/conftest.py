@@ -1,0 +1,26 @@
+"""Fixtures that several test files share."""
+
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def x64():
+    """float64 for one test, without touching the global setting."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def cli(capsys):
+    """Runs a command in this process: cli("energy", file) → code, out, err."""
+    from ectjax.cli import main
+
+    def run(*arguments):
+        code = main([str(x) for x in arguments])
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
+
+    return run
