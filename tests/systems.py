@@ -1,0 +1,61 @@
+"""Random structures of mixed elements for tests: padded to one shape so that one compilation serves all."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from ectjax import build_system, load_model
+from ectjax.coulomb import ewald_parameters
+from ectjax.neighbors import all_pairs
+from ectjax.potential import System
+
+ATOMS = 6
+SHORTEST = {1: 0.35, 3: 0.9, 6: 0.7, 7: 0.7, 8: 0.65, 9: 0.65, 11: 1.1, 17: 0.95}
+
+
+def model(elements=None, **options):
+    """The shipped default model."""
+    return load_model("default", elements, **options)
+
+
+def random_cluster(rng, numbers_allowed, atoms=None):
+    """Atomic numbers and positions (Å) of 2 to ATOMS atoms, no two closer than the sum of rough radii."""
+    count = int(rng.integers(2, ATOMS + 1)) if atoms is None else atoms
+    numbers = rng.choice(numbers_allowed, count)
+    points = [np.zeros(3)]
+    size = rng.uniform(1.5, 4.0)
+    while len(points) < count:
+        trial = rng.uniform(-size, size, 3)
+        n = len(points)
+        near = [np.linalg.norm(trial - p) / (SHORTEST[numbers[n]] + SHORTEST[numbers[k]]) for k, p in enumerate(points)]
+        if min(near) > 0.9:
+            points.append(trial)
+        else:
+            size *= 1.02
+    return numbers, np.array(points)
+
+
+def padded_cluster(model, numbers, positions, charge=0.0) -> System:
+    """An open system of ATOMS slots, species −1 where there is no atom."""
+    species = np.full(ATOMS, -1, np.int32)
+    species[: len(numbers)] = model.species_of(numbers)
+    points = np.zeros((ATOMS, 3))
+    points[: len(numbers)] = positions
+    pairs = all_pairs(ATOMS)
+    real = (species >= 0)[np.asarray(pairs.i)] & (species >= 0)[np.asarray(pairs.j)]
+    pairs = eqx.tree_at(lambda p: p.mask, pairs, jnp.asarray(real))
+    dtype = model.state_energy.dtype
+    return System(jnp.asarray(points, dtype), jnp.asarray(species), jnp.asarray(charge, dtype), pairs)
+
+
+def random_crystal(model, rng, numbers_allowed, charge=0.0, waves=960, pairs=2048) -> System:
+    """Four atoms in a skewed cell of about 80 Å³, smaller than the cutoff."""
+    cell = 4.3 * np.eye(3) + rng.uniform(-0.7, 0.7, (3, 3))
+    numbers = rng.choice(numbers_allowed, 4)
+    sites = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    points = (sites + rng.uniform(-0.07, 0.07, (4, 3))) @ cell
+    long_range = ewald_parameters(cell, model.cutoff, 1e-8)
+    extra = waves - long_range.k_integers.shape[0]
+    padded = jnp.pad(long_range.k_integers, ((0, extra), (0, 0)))
+    long_range = eqx.tree_at(lambda x: x.k_integers, long_range, padded)
+    return build_system(model, numbers, points, cell=cell, charge=charge, capacity=pairs, long_range=long_range)

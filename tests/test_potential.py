@@ -1,0 +1,202 @@
+"""The assembled energy: derivatives, invariances, dissociation, crystals."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase.build import bulk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from systems import ATOMS, model, padded_cluster, random_cluster, random_crystal
+
+from ectjax import build_system, calculate, solve_weights
+from ectjax.calculate import strained
+from ectjax.fitting.curves import read_diatomics
+from ectjax.potential import atomic_energies, ensemble_energy, geometry_terms
+
+FORCE_TOLERANCE = 1e-6  # eV/Å, analytic against central differences in float64
+TIGHT = 1e-9  # eV, solver residual where differences of energies are taken
+NUMBERS = [1, 3, 6, 7, 8, 9, 11, 17]
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def default():
+    with jax.enable_x64(True):
+        return model()
+
+
+def _central_difference(default, system, result, direction, step):
+    """−dE/dx along a direction, re-equilibrated from the solution at either side."""
+    energies = []
+    for sign in (1.0, -1.0):
+        moved = eqx.tree_at(lambda s: s.positions, system, system.positions + sign * step * direction)
+        found = calculate(default, moved, result.equilibration.weights, tolerance=TIGHT)
+        assert bool(found.equilibration.converged)
+        energies.append(float(found.energy))
+    return -(energies[0] - energies[1]) / (2 * step)
+
+
+def _check_forces(default, system, rng, atoms, directions=4):
+    cold = calculate(default, system, tolerance=TIGHT)
+    assert bool(cold.equilibration.converged), float(cold.equilibration.residual)
+    result = calculate(default, system, cold.equilibration.weights, tolerance=TIGHT)
+    worst = 0.0
+    for _ in range(directions):
+        direction = np.zeros(system.positions.shape)
+        direction[:atoms] = rng.normal(size=(atoms, 3))
+        direction /= np.linalg.norm(direction)
+        numeric = _central_difference(default, system, result, direction, 1e-4)
+        finer = _central_difference(default, system, result, direction, 5e-5)
+        numeric = (4 * finer - numeric) / 3  # Richardson: the truncation error of one difference is larger
+        worst = max(worst, abs(numeric - float(np.sum(result.forces * direction))))
+    return worst
+
+
+def test_forces_of_fifty_clusters_are_the_slope_of_the_energy(default):
+    rng = np.random.default_rng(2024)
+    worst = []
+    for n in range(50):
+        numbers, positions = random_cluster(rng, NUMBERS)
+        charge = float(rng.choice([-1.0, 0.0, 0.0, 1.0])) if n % 2 else 0.0
+        charge = 0.0 if set(numbers) <= {7} and charge < 0 else charge  # N has no bound anion
+        worst.append(_check_forces(default, padded_cluster(default, numbers, positions, charge), rng, len(numbers), 3))
+    assert max(worst) < FORCE_TOLERANCE, worst
+
+
+@pytest.mark.slow
+def test_forces_of_twenty_cells_are_the_slope_of_the_energy(default):
+    rng = np.random.default_rng(7)
+    worst = []
+    for n in range(20):
+        system = random_crystal(default, rng, NUMBERS, charge=float(n % 3 == 1))
+        worst.append(_check_forces(default, system, rng, 4, 2))
+    assert max(worst) < FORCE_TOLERANCE, worst
+
+
+def test_stress_is_the_strain_derivative(default):
+    rng = np.random.default_rng(3)
+    system = random_crystal(default, rng, [3, 8, 11, 17])
+    result = calculate(default, system, tolerance=TIGHT)
+    volume = abs(np.linalg.det(np.asarray(system.cell)))
+    step = 1e-5
+    for a, b in ((0, 0), (1, 1), (0, 1), (1, 2)):
+        strain = np.zeros((3, 3))
+        strain[a, b] = strain[b, a] = step
+        up, down = (
+            float(calculate(default, strained(system, s * strain), result.equilibration.weights, tolerance=TIGHT).energy)
+            for s in (1, -1)
+        )
+        slope = (up - down) / (2 * step * volume) / (1 if a == b else 2)
+        assert float(result.stress[a, b]) == pytest.approx(slope, abs=2e-8)
+
+
+def _rotation(rng):
+    q, r = np.linalg.qr(rng.normal(size=(3, 3)))
+    q = q * np.sign(np.diag(r))
+    return q * np.linalg.det(q)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6))
+def test_energy_is_invariant_and_forces_follow(seed):
+    with jax.enable_x64(True):
+        default = model()
+        rng = np.random.default_rng(seed)
+        numbers, positions = random_cluster(rng, NUMBERS, ATOMS)
+        first = calculate(default, padded_cluster(default, numbers, positions))
+        turn, order = _rotation(rng), rng.permutation(ATOMS)
+        moved = (positions @ turn + rng.normal(size=3) * 5)[order]
+        second = calculate(default, padded_cluster(default, numbers[order], moved))
+        assert float(first.energy) == pytest.approx(float(second.energy), abs=1e-7)
+        if abs(float(first.energy - second.energy)) < 1e-9:
+            np.testing.assert_allclose((first.forces @ turn)[order], second.forces, atol=1e-4)
+        np.testing.assert_allclose(first.forces.sum(axis=0), 0.0, atol=1e-9)
+
+
+def test_distant_neutral_fragments_add(default):
+    water = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
+    one = calculate(default, padded_cluster(default, [8, 1, 1], water))
+    two = calculate(default, padded_cluster(default, [8, 1, 1] * 2, np.vstack([water, water[::1] + [0, 0, 400.0]])))
+    # two dipoles of 0.4 e Å at 400 Å interact by 4e-8 eV
+    assert float(two.energy) == pytest.approx(2 * float(one.energy), abs=1e-6)
+
+
+def test_every_pair_of_the_training_set_falls_apart_into_neutral_atoms(default):
+    from ase.data import atomic_numbers
+
+    for pair in read_diatomics():
+        numbers = [atomic_numbers[s] for s in (pair.a, pair.b)]
+        result = calculate(default, padded_cluster(default, numbers, [[0, 0, 0], [0, 0, 30.0]]))
+        assert bool(result.equilibration.converged), pair
+        assert np.max(np.abs(result.equilibration.charges)) < 1e-3, pair
+        assert abs(float(result.energy)) < 1e-3, pair
+
+
+def test_strict_sodium_chloride_crosses_where_ionisation_meets_attraction():
+    """κ = 0: neutral and ionic curves cross at 14.3996/(I_Na − A_Cl) = 9.434 Å (theory section 4)."""
+    base = model(["Na", "Cl"])
+    strict = eqx.tree_at(lambda m: m.resonance, base, 0 * base.resonance)
+
+    def charge(r):
+        return float(calculate(strict, build_system(strict, [11, 17], [[0, 0, 0], [0, 0, r]])).equilibration.charges[0])
+
+    radii = np.arange(9.2, 9.7, 0.02)
+    charges = np.array([charge(r) for r in radii])
+    assert np.all((np.abs(charges) < 1e-6) | (np.abs(charges - 1) < 1e-6))
+    switch = radii[np.argmax(charges < 0.5)]
+    assert charges[0] > 0.5 and charges[-1] < 0.5
+    assert abs(switch - 9.43) < 0.1
+
+
+@pytest.mark.slow
+def test_rock_salt_cells_of_any_size_agree(default):
+    """Primitive (2), cubic (8) and supercell (216 atoms) of NaCl have one energy per pair."""
+    energies = []
+    for atoms in (
+        bulk("NaCl", "rocksalt", a=5.64),
+        bulk("NaCl", "rocksalt", a=5.64, cubic=True),
+        bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat(3),
+    ):
+        system = build_system(default, atoms.numbers, atoms.positions, cell=atoms.cell.array)
+        result = calculate(default, system)
+        assert bool(result.equilibration.converged)
+        energies.append(float(result.energy) / (len(atoms) / 2))
+    assert max(energies) - min(energies) < 1e-5
+
+
+def test_atomic_energies_sum_to_the_energy(default):
+    numbers, positions = random_cluster(np.random.default_rng(5), NUMBERS, ATOMS)
+    system = padded_cluster(default, numbers, positions)
+    found = solve_weights(default, system)
+    terms = geometry_terms(default, system)
+    total = ensemble_energy(found.weights, found.amplitudes, terms)
+    parts = atomic_energies(found.weights, found.amplitudes, terms)
+    assert float(jnp.sum(parts)) == pytest.approx(float(total), rel=1e-12)
+
+
+def test_float32_agrees_with_float64(default):
+    numbers, positions = random_cluster(np.random.default_rng(8), NUMBERS, ATOMS)
+    exact = calculate(default, padded_cluster(default, numbers, positions))
+    single = model(dtype=jnp.float32)
+    system = padded_cluster(single, numbers, positions)
+    result = calculate(single, system)
+    assert result.forces.dtype == jnp.float32
+    assert float(result.energy) == pytest.approx(float(exact.energy), abs=2e-3)
+    np.testing.assert_allclose(result.forces, exact.forces, atol=2e-2)
+    assert abs(float(jnp.sum(result.equilibration.charges))) < 1e-5
+
+
+def test_padding_changes_nothing_and_gives_no_nan(default):
+    water = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
+    padded = calculate(default, padded_cluster(default, [8, 1, 1], water))
+    bare = calculate(default, build_system(default, [8, 1, 1], water))
+    assert float(padded.energy) == pytest.approx(float(bare.energy), abs=1e-10)
+    np.testing.assert_allclose(padded.forces[:3], bare.forces, atol=1e-8)
+    assert np.all(np.asarray(padded.forces[3:]) == 0)
