@@ -92,10 +92,10 @@ class ECTCalculator(Calculator):
         )
 
     def _forget(self) -> None:
-        self._model: Model | None = None
-        self._system: System | None = None
-        self._list: VerletList | None = None
-        self._last: tuple | None = None
+        self._model: Any = None
+        self._system: Any = None
+        self._list: Any = None
+        self._last: Any = None
         self._info_charge = None
 
     def set(self, **parameters) -> dict:
@@ -213,11 +213,10 @@ class ECTCalculator(Calculator):
         dtype = verlet.positions.dtype
         cell = None
         if verlet.cell is not None:
-            cell = np.asarray(atoms.cell[:])
-            strain = np.linalg.solve(np.asarray(verlet.cell), cell) - np.eye(3)
+            strain = np.linalg.solve(np.asarray(verlet.cell), atoms.cell[:]) - np.eye(3)
             if not np.abs(strain).max() < LARGEST_STRAIN:
                 return True
-            cell = jnp.asarray(cell, dtype)
+            cell = jnp.asarray(atoms.cell[:], dtype)
         return bool(_needs_rebuild(verlet, jnp.asarray(atoms.positions, dtype), cell))
 
     def _start_weights(self, system: System):
@@ -226,7 +225,7 @@ class ECTCalculator(Calculator):
         if farthest == 0 or self._last is None:
             return None
         numbers, positions, cell, pbc, out = self._last
-        atoms = self.atoms
+        atoms: Any = self.atoms
         if not (np.array_equal(numbers, atoms.numbers) and np.array_equal(pbc, atoms.pbc)):
             return None
         if system.cell is not None and np.abs(cell - atoms.cell[:]).max() > farthest:

@@ -336,7 +336,7 @@ def _stale(neighbor: ECTNeighborList, positions, box, cutoff: float, spare: floa
         return jnp.zeros((), bool)
     reference = neighbor.reference
     cell = None
-    if box is not None:
+    if box is not None and neighbor.box is not None:
         reference, cell = space.raw_transform(neighbor.box, reference), neighbor.box.T
     verlet = VerletList(pairs, reference, cell, cutoff + spare, neighbor.skin - spare)
     return verlet.needs_rebuild(positions, None if box is None else box.T)

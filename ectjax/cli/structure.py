@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ def read_structure(file: Path):
     if not file.is_file():
         raise ValueError(f"structure {file}: no such file; give a file that ASE reads, e.g. .extxyz, .cif or POSCAR")
     try:
-        atoms = read(file, index=-1)
+        atoms: Any = read(file, index=-1)
     except Exception as error:  # ASE's readers raise whatever their parser met
         told = " ".join(str(error).split())[:160] or type(error).__name__
         raise ValueError(f"structure {file}: ASE cannot read it ({told}); check its format and ending") from None

@@ -11,6 +11,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -27,8 +28,8 @@ class RunDirectory:
 
     def __init__(self, path: Path, description: dict):
         self.path, self.description = path, description
-        self._trajectory: io.TextIOWrapper | None = None
-        self._log: io.TextIOWrapper | None = None
+        self._trajectory: Any = None
+        self._log: Any = None
 
     @classmethod
     def create(cls, path: Path, description: dict) -> RunDirectory:

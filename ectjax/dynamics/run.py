@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -35,8 +34,8 @@ class Moment(NamedTuple):
 class Tally(NamedTuple):
     """Of a block of steps: total iterations of the solver, largest residual."""
 
-    iterations: jax.Array
-    residual: jax.Array
+    iterations: int | jax.Array
+    residual: float | jax.Array
 
 
 class NotConverged(Exception):
@@ -100,9 +99,9 @@ class Simulation:
 
     def __init__(self, model: Model, system: System, integrator: Integrator, *, skin: float):
         self.model, self.system, self.integrator, self.skin = model, system, integrator, skin
-        self.moment: Moment | None = None
+        self.moment: Moment  # set by `begin` or `unpack`
+        self.reference: tuple[np.ndarray, np.ndarray | None]
         self.rebuilds = self.cold_starts = 0
-        self.reference: tuple[np.ndarray, np.ndarray | None] | None = None
         self.verlet: VerletList | None = None
 
     def begin(self, momenta, masses, key) -> None:
@@ -159,7 +158,7 @@ class Simulation:
             lambda s: (s.neighbors, s.long_range), self.system, (pairs, long_range), is_leaf=lambda x: x is None
         )
 
-    def advance(self, until: int, watch: Callable[[int], None] | None = None) -> Tally:
+    def advance(self, until: int) -> Tally:
         """Go on to step `until`. Raises NotConverged when a cold start does not help either."""
         iterations, residual = 0, 0.0
         stuck_at = -1
@@ -170,8 +169,6 @@ class Simulation:
             )
             iterations, residual = iterations + int(tally.iterations), max(residual, float(tally.residual))
             step = int(self.moment.step)
-            if watch is not None and step > before:
-                watch(step)
             if int(flag) == LIST_WORN:
                 if stuck_at == step and step == before:
                     raise NotConverged(

@@ -73,7 +73,8 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
             folder.save(simulation.pack())
         else:
             simulation.unpack(stored, *start)
-            folder.open(tuple(int(x) for x in stored["lengths"]))
+            trajectory, log = (int(x) for x in stored["lengths"])
+            folder.open((trajectory, log))
     first = int(simulation.moment.step)
     _announce(console, atoms, structure, settings, origin, first, restart)
     clock = time.perf_counter()
