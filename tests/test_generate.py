@@ -1,15 +1,20 @@
 """Table generation: the fit against known densities, the angular average, resuming, failures; PySCF where needed."""
 
+import functools
+
 import numpy as np
 import pytest
 
+from ectjax.generate import build
 from ectjax.generate.build import build_element, decay_exponent, measured_energy
-from ectjax.generate.fit import fit_density
+from ectjax.generate.fit import _LAYOUTS, fit_density
 from ectjax.generate.reference import RADII, VOLUME_WEIGHTS, Reference, compute, spherical_density
 from ectjax.generate.states import aufbau, recipes
 from ectjax.tables import load_element
 from ectjax.tables.verify import count_error, cusp_error, evaluate, smallest
 from ectjax.units import HARTREE_IN_EV
+
+QUICK = {"trials": 1, "layouts": _LAYOUTS[2:3]}
 
 
 def two_shells():
@@ -21,7 +26,7 @@ def two_shells():
 
 def test_fit_meets_its_equalities_and_the_density():
     density = two_shells()
-    fit = fit_density(density, 3, 3, 1.26, trials=1)
+    fit = fit_density(density, 3, 3, 1.26, **QUICK)
     assert count_error(*fit.terms, 3) < 1e-10
     assert cusp_error(*fit.terms, 3) < 1e-10
     assert fit.exponents.min() == 1.26
@@ -30,7 +35,7 @@ def test_fit_meets_its_equalities_and_the_density():
 
 
 def test_fit_is_the_same_twice():
-    first, second = (fit_density(two_shells(), 3, 3, 1.26, trials=1) for _ in range(2))
+    first, second = (fit_density(two_shells(), 3, 3, 1.26, **QUICK) for _ in range(2))
     np.testing.assert_array_equal(first.coefficients, second.coefficients)
 
 
@@ -78,7 +83,8 @@ def fake_engine(symbol, recipe, neutral):
     return Reference(density, -7.4 + 0.2 * recipe.charge, "model", "none", -0.2)
 
 
-def test_one_failure_does_not_stop_the_batch_and_a_rerun_keeps_what_is_there(tmp_path):
+def test_one_failure_does_not_stop_the_batch_and_a_rerun_keeps_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "fit_density", functools.partial(fit_density, **QUICK))
     first = build_element("Li", ["-1", "+1"], tmp_path, engine=fake_engine)
     assert [(o.label, o.status) for o in first] == [("0", "built"), ("-1", "failed"), ("+1", "built")]
     assert load_element("Li", tmp_path).labels == ("0", "+1")

@@ -5,9 +5,7 @@ count, the nuclear cusp exactly, ρ ≥ 0 on a grid. The exponents, apart from t
 are polished around that solve. SciPy only.
 """
 
-import copy
 from dataclasses import dataclass
-from math import factorial
 
 import numpy as np
 from scipy.linalg import null_space
@@ -69,22 +67,27 @@ def _solve(powers, exponents, number, electrons, target):
 
 
 _LAYOUTS = (
-    ((0, 1, 2),) + ((0, 2),) * 5 + ((0, 1, 2),),
-    ((1, 2, 3),) + ((0, 2),) * 5 + ((0, 1),),
-    ((0, 1, 2),) + ((0, 1),) * 6,
-    ((0, 2),) + ((0, 1, 2),) * 4 + ((0, 1),),
+    ((0,), (2, 4), (2, 4), (2, 4), (0, 2), (0, 2), (0, 2), (0, 2), (1,)),
+    ((0,), (2, 3), (2, 3), (2, 3), (2,), (0, 2), (0, 2), (0, 2), (0, 1)),
+    ((0,), (1, 2), (3,), (3,), (2,), (2,), (0, 2), (0, 2), (0, 2), (0,), (0, 1)),
+    ((0,), (2,), (2,), (2,), (2,), (2,), (0, 2), (0, 2), (0, 2), (0, 2), (0, 1)),
+    ((2, 3, 4), (0, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 2), (1,)),
     ((0, 1, 2), (2, 3), (0, 2), (0, 2), (2, 4), (0, 1, 2), (0, 1)),
+    ((0, 1, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 1, 2)),
 )
 """Powers carried by each exponent, the slowest first; at most 16 terms."""
 
 
-def fit_density(density, number: int, electrons: int, decay: float, trials: int = 24, seed: int = 0) -> Fit:
+def fit_density(
+    density, number: int, electrons: int, decay: float, trials: int = 16, seed: int = 0, layouts=_LAYOUTS
+) -> Fit:
     """Slater terms for a density on RADII: several layouts and starts, the best polished from perturbed copies.
 
     Args:
         density: reference ρ on RADII, electrons/bohr³.
         number: nuclear charge. electrons: count to be met exactly. decay: slowest exponent, 1/bohr.
         trials: perturbed restarts after the first round. seed: of their random numbers.
+        layouts: powers carried by each exponent, the slowest first; each is tried.
 
     Raises ValueError if no non-negative density meets the equalities.
     """
@@ -102,7 +105,7 @@ def fit_density(density, number: int, electrons: int, decay: float, trials: int 
         if error < least and smallest(*fit.terms) >= 0:
             best, least = (layout, x, fit), error
 
-    for layout in _LAYOUTS:
+    for layout in layouts:
         for low, high in ((1.3, 2.4), (1.6, 2.05)):
             first = np.geomspace(max(low * decay, 0.6), high * max(number, 0.7 * decay), len(layout) - 1)
             consider(layout, np.log(np.maximum(first - _ABOVE * decay, 0.05 * decay)))

@@ -12,8 +12,8 @@ RADII = np.exp(np.linspace(np.log(1e-6), np.log(90.0), _POINTS))
 """Radial grid of every reference density, bohr, uniform in ln r."""
 VOLUME_WEIGHTS = 4 * np.pi * RADII**3 * np.log(RADII[1] / RADII[0])
 """∫f d³r = Σ VOLUME_WEIGHTS f: the trapezoidal rule in ln r, exponentially accurate for densities."""
-_EXTRAPOLATION = 27 / (64 - 27)
-"""Correlation energies of triple and quadruple zeta extrapolated with X⁻³."""
+_SMALLER = {"Q": ("T", 27 / 37), "T": ("D", 8 / 19)}
+"""Next smaller basis of a family and the weight of the X⁻³ extrapolation of the correlation energy."""
 _IRREP = {"s": "Ag", "x": "B3u", "y": "B2u", "z": "B1u"}
 
 
@@ -34,16 +34,23 @@ class Reference:
 def level_of_theory(symbol: str) -> tuple[str, int, bool]:
     """Basis set name (Basis Set Exchange), number of frozen orbitals, scalar relativity."""
     z = NUMBERS[symbol]
-    if z <= 2:
-        return "d-aug-cc-pVQZ", 0, False
-    if z <= 4:
+    if symbol in {"H", "C", "N", "O", "F"}:
+        return ("d-aug-cc-pVQZ", 0, False) if z == 1 else ("aug-cc-pVQZ", 1, False)
+    if symbol == "Li":
         return "aug-cc-pCVQZ(spdf)", 0, False
-    if z <= 10:
-        return "aug-cc-pVQZ", 1, False
-    if z <= 12:
-        return "aug-cc-pCVQZ(spdf)", 1, False
-    if z <= 18:
+    if symbol == "Cl":
         return "aug-cc-pV(Q+d)Z", 5, False
+    # triple zeta so far for the others; replace the letter to raise it
+    if z == 2:
+        return "d-aug-cc-pVTZ", 0, False
+    if z == 4:
+        return "aug-cc-pCVTZ", 0, False
+    if z <= 10:
+        return "aug-cc-pVTZ", 1, False
+    if z <= 12:
+        return "aug-cc-pCVTZ", 1, False
+    if z <= 18:
+        return "aug-cc-pV(T+d)Z", 5, False
     return "def2-QZVPPD", 5, True
 
 
@@ -73,21 +80,22 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
     else:
         correlated, correlation = _coupled_cluster(mean_field, frozen, where, name)
         energy = mean_field.e_tot + correlation
-        smaller = name.replace("Q", "T")
-        if smaller != name and "def2" not in name and "(spdf)" not in name:
-            _, other = _mean_field(symbol, recipe, smaller, relativistic, where)
-            _, correlation_tz = _coupled_cluster(other, frozen, where, smaller)
-            energy += (correlation - correlation_tz) * _EXTRAPOLATION
+        extrapolated = ""
+        if "def2" not in name and "(spdf)" not in name:
+            letter = "Q" if "Q" in name else "T"
+            smaller, factor = _SMALLER[letter]
+            _, other = _mean_field(symbol, recipe, name.replace(letter, smaller), relativistic, where)
+            energy += (correlation - _coupled_cluster(other, frozen, where, smaller)[1]) * factor
+            extrapolated = f"/CBS({smaller},{letter})"
         correlated.solve_lambda()
         if not correlated.converged_lambda:
             raise ValueError(
                 f"UCCSD lambda equations of {where} did not converge in {name}; try another basis"
             )
         matrix = sum(correlated.make_rdm1(ao_repr=True))
-        method = (
-            f"{core}UCCSD(T){'/CBS(T,Q)' if energy != mean_field.e_tot + correlation else ''} energy, UCCSD density"
-            + (f", {frozen} frozen core orbitals" if frozen else "")
-        )
+        method = f"{core}UCCSD(T){extrapolated} energy, UCCSD density"
+        if frozen:
+            method += f", {frozen} frozen core orbitals"
     if recipe.rydberg:
         name += " + 1 diffuse shell"
     return Reference(spherical_density(molecule, matrix, RADII), float(energy), method, name, homo)

@@ -75,10 +75,13 @@ class Target:
         return other
 
     def _constrain(self, grid):
-        self.grid = np.sort(grid[grid > 0])
+        self.grid = np.unique(grid[grid > 0])
         self.envelope = self.expected(self.grid)
         trusted = self.envelope > _TRUSTED
-        self.outer = self.grid > self.grid[np.flatnonzero(self.envelope > _OUTER)[-1]]
+        # the outer region starts where the expected density itself has begun to fall for good
+        slope = -np.gradient(np.log(self.envelope), self.grid)
+        inner = (self.envelope > _OUTER) | (slope < 1.2 * _SLOPE * self.decay)
+        self.outer = self.grid > self.grid[np.flatnonzero(inner)[-1]]
         self.bound_values = np.concatenate(
             [np.where(trusted, _FLOOR, _TAIL_FLOOR), np.zeros(self.outer.sum())]
         )
