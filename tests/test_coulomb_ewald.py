@@ -267,3 +267,11 @@ def test_padding_wave_vectors_do_nothing():
     more = jnp.concatenate([integers, jnp.zeros((64, 3), integers.dtype)])
     operators = [EwaldReciprocal.prepare(positions, jnp.asarray(cell), 0.5, k) for k in (integers, more)]
     np.testing.assert_allclose(*[operator.potential(charges) for operator in operators], rtol=1e-13)
+
+
+def test_phases_by_products_equal_phases_by_sines():
+    cell = jnp.asarray(CELLS["left-handed"])
+    positions, _ = random_system(CELLS["left-handed"])
+    parameters = ewald_parameters(cell, 5.0, 1e-9)
+    direct = EwaldReciprocal.prepare(positions, cell, parameters.alpha, parameters.k_integers)
+    np.testing.assert_allclose(parameters.prepare(positions, cell).phases, direct.phases, atol=1e-12)

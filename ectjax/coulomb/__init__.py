@@ -4,6 +4,7 @@ An operator is prepared once for a geometry; `potential(charges)` (eV/e) is line
 `energy(charges)` is half of charges · potential (eV). Differentiable to second order in everything.
 """
 
+from ectjax.coulomb.choice import long_range_parameters
 from ectjax.coulomb.direct import DirectCoulomb
 from ectjax.coulomb.ewald import EwaldParameters, EwaldReciprocal, ewald_parameters, ewald_real_kernel
 from ectjax.coulomb.pme import PMEReciprocal
@@ -20,5 +21,6 @@ __all__ = [
     "ewald_parameters",
     "ewald_real_kernel",
     "ewald_stress",
+    "long_range_parameters",
     "pme_parameters",
 ]

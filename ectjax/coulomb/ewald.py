@@ -27,8 +27,8 @@ from ectjax.coulomb.lattice import (
 )
 from ectjax.units import COULOMB_EV_ANGSTROM
 
-MATRIX_LIMIT = 512
-"""Atoms up to which φ(q) is one stored (N, N) matrix where that is smaller than the phases."""
+MATRIX_LIMIT = 128
+"""Atoms up to which φ(q) is one stored (N, N) matrix: some 30 calls per geometry repay its product."""
 
 MOST_WAVE_VECTORS = 5_000_000
 
@@ -41,12 +41,14 @@ def ewald_real_kernel(r: Float[Array, "*pairs"], alpha: float) -> Float[Array, "
 class EwaldParameters(eqx.Module):
     """Splitting α (Å⁻¹), real-space cutoff (Å) and half the integer wave vectors (K, 3), k = 2π n·cell⁻ᵀ.
 
-    Zero rows are padding. Valid while the cell stays near the one they were made for.
+    Zero rows are padding; `limits` are the largest |integers|, which the rows must not exceed. Valid while
+    the cell stays near the one they were made for.
     """
 
     alpha: float = eqx.field(static=True)
     cutoff: float = eqx.field(static=True)
     k_integers: Int[Array, "k 3"]
+    limits: tuple[int, int, int] | None = eqx.field(static=True, default=None)
 
     def prepare(
         self,
@@ -55,7 +57,7 @@ class EwaldParameters(eqx.Module):
         atom_mask: Bool[Array, " n"] | None = None,
     ) -> EwaldReciprocal:
         """The reciprocal operator of a geometry."""
-        return EwaldReciprocal.prepare(positions, cell, self.alpha, self.k_integers, atom_mask)
+        return EwaldReciprocal.prepare(positions, cell, self.alpha, self.k_integers, atom_mask, limits=self.limits)
 
 
 def ewald_parameters(cell: Float[Array, "3 3"], cutoff: float, accuracy: float = 1e-6) -> EwaldParameters:
@@ -69,7 +71,21 @@ def ewald_parameters(cell: Float[Array, "3 3"], cutoff: float, accuracy: float =
         ValueError: cell without volume, cutoff not positive, accuracy outside 1e-15 ... 1e-1, or more than
             5,000,000 wave vectors.
     """
-    box, cutoff = check_cell(cell), check_cutoff(cutoff)
+    box = check_cell(cell)
+    alpha, largest = _splitting(cutoff, accuracy)
+    integers = _half_sphere(box, largest)
+    limits = tuple(int(limit) for limit in np.abs(integers).max(axis=0))
+    return EwaldParameters(alpha, float(cutoff), jnp.asarray(integers), limits)
+
+
+def expected_wave_vectors(cell: Float[Array, "3 3"], cutoff: float, accuracy: float) -> float:
+    """About how many wave vectors `ewald_parameters` would take; same errors."""
+    return _half_sphere_size(check_cell(cell), _splitting(cutoff, accuracy)[1])
+
+
+def _splitting(cutoff: float, accuracy: float) -> tuple[float, float]:
+    """α and the largest k, both in Å⁻¹."""
+    cutoff = check_cutoff(cutoff)
     share = 0.5 * check_accuracy(accuracy)
     alpha = splitting_parameter(cutoff, share)
 
@@ -77,18 +93,21 @@ def ewald_parameters(cell: Float[Array, "3 3"], cutoff: float, accuracy: float =
         field = math.sqrt(8.0 * REFERENCE_DENSITY * alpha / (2.0 * x)) * math.exp(-(x**2))
         return field * max(1.0, 1.0 / (2.0 * alpha * x))
 
-    largest = 2.0 * alpha * bisect_decreasing(error, share, 0.5, 10.0)
-    return EwaldParameters(alpha, cutoff, jnp.asarray(_half_sphere(box, largest)))
+    return alpha, 2.0 * alpha * bisect_decreasing(error, share, 0.5, 10.0)
+
+
+def _half_sphere_size(box: np.ndarray, largest: float) -> float:
+    return largest**3 / (6.0 * math.pi**2) * abs(np.linalg.det(box)) / 2.0
 
 
 class EwaldReciprocal(eqx.Module):
-    """Reciprocal, self and background potential of a geometry: φ = P Pᵀq − 2αK/√π q − πK/(Vα²) Σq.
+    """Reciprocal, self and background potential of a geometry: φ = PᵀPq − 2αK/√π q − πK/(Vα²) Σq.
 
-    Column pairs of P are cos and sin of k·r times √(8πK/V) e^(−k²/8α²)/k, so that φ is linear and
-    symmetric in q, and E = ½ q·φ. The real-space part, `ewald_real_kernel` over pairs, is not included.
+    Rows of P are cos and sin of k·r times √(8πK/V) e^(−k²/8α²)/k, so that φ is linear and symmetric
+    in q, and E = ½ q·φ. The real-space part, `ewald_real_kernel` over pairs, is not included.
     """
 
-    phases: Float[Array, "n 2k"]
+    phases: Float[Array, "2k n"]
     matrix: Float[Array, "n n"] | None
     self_coefficient: Float[Scalar, ""]
     background_coefficient: Float[Scalar, ""]
@@ -102,26 +121,27 @@ class EwaldReciprocal(eqx.Module):
         alpha: float,
         k_integers: Int[Array, "k 3"],
         atom_mask: Bool[Array, " n"] | None = None,
+        *,
+        limits: tuple[int, int, int] | None = None,
     ) -> EwaldReciprocal:
-        """Positions and cell in Å, α in Å⁻¹, half space of integers (zero rows are padding)."""
-        dtype = positions.dtype
-        cell = jnp.asarray(cell, dtype)
+        """Positions and cell in Å, α in Å⁻¹, half space of integers (zero rows are padding).
+
+        With static `limits`, the largest |integer| of each direction, phases are products of a few sines
+        and cosines per atom, several times faster than one sine and cosine per atom and wave vector.
+        """
+        cell = jnp.asarray(cell, positions.dtype)
         reciprocal, volume = reciprocal_cell(cell)
-        n = k_integers.astype(dtype)
-        k = 2.0 * jnp.pi * sum(n[:, d, None] * reciprocal[d] for d in range(3))
-        used = jnp.any(k_integers != 0, axis=-1)
-        squared = jnp.where(used, jnp.sum(k * k, axis=-1), 1.0)
-        amplitude = jnp.sqrt(8.0 * jnp.pi * COULOMB_EV_ANGSTROM / volume / squared)
-        amplitude = jnp.where(used, amplitude * jnp.exp(-squared / (8.0 * alpha**2)), 0.0)
         fractional = fractional_coordinates(positions, reciprocal)
-        turns = sum(fractional[:, d, None] * n[None, :, d] for d in range(3))
-        angles = 2.0 * jnp.pi * (turns - jnp.round(turns))
-        phases = jnp.concatenate([amplitude * jnp.cos(angles), amplitude * jnp.sin(angles)], axis=1)
         if atom_mask is not None:
-            phases = jnp.where(atom_mask[:, None], phases, 0.0)
-        atoms, columns = phases.shape
-        small = atoms <= min(columns, MATRIX_LIMIT)
-        matrix = jnp.matmul(phases, phases.T, precision="highest") if small else None
+            fractional = jnp.where(atom_mask[:, None], fractional, 0.0)
+        amplitude = _amplitudes(reciprocal, volume, alpha, k_integers)
+        phases = amplitude[:, None] * _phases(fractional, k_integers, limits)
+        if atom_mask is not None:
+            phases = jnp.where(atom_mask, phases, 0.0)
+        rows, atoms = phases.reshape(-1, positions.shape[0]).shape
+        phases = phases.reshape(rows, atoms)
+        small = atoms <= min(rows, MATRIX_LIMIT)
+        matrix = jnp.matmul(phases.T, phases, precision="highest") if small else None
         constants = self_and_background(alpha, volume)
         return cls(phases, matrix, *constants, atom_mask)
 
@@ -131,18 +151,46 @@ class EwaldReciprocal(eqx.Module):
         if self.matrix is not None:
             smooth = jnp.matmul(self.matrix, charges, precision="highest")
         else:
-            factors = jnp.matmul(charges, self.phases, precision="highest")
-            smooth = jnp.matmul(self.phases, factors, precision="highest")
+            factors = jnp.matmul(self.phases, charges, precision="highest")
+            smooth = jnp.matmul(factors, self.phases, precision="highest")
         constant = self.self_coefficient * charges + self.background_coefficient * jnp.sum(charges)
         return smooth + masked(constant, self.atom_mask)
 
     def energy(self, charges: Float[Array, " n"]) -> Float[Scalar, ""]:
         """½ q·φ(q) in eV, through the structure factors only: cheap to differentiate in the geometry."""
         charges = masked(charges, self.atom_mask)
-        factors = jnp.matmul(charges, self.phases, precision="highest")
+        factors = jnp.matmul(self.phases, charges, precision="highest")
         own = self.self_coefficient * jnp.sum(charges**2)
         background = self.background_coefficient * jnp.sum(charges) ** 2
         return 0.5 * (jnp.sum(factors**2) + own + background)
+
+
+def _amplitudes(reciprocal, volume, alpha, k_integers) -> Float[Array, " k"]:
+    """√(8πK/V) e^(−k²/8α²)/k in √eV/e; zero for padding rows."""
+    n = k_integers.astype(reciprocal.dtype)
+    turns = sum(n[:, d, None] * reciprocal[d] for d in range(3))
+    used = jnp.any(k_integers != 0, axis=-1)
+    squared = jnp.where(used, 4.0 * math.pi**2 * jnp.sum(turns**2, axis=-1), 1.0)
+    amplitude = jnp.sqrt(8.0 * math.pi * COULOMB_EV_ANGSTROM / volume / squared)
+    return jnp.where(used, amplitude * jnp.exp(-squared / (8.0 * alpha**2)), 0.0)
+
+
+def _phases(fractional, k_integers, limits) -> Float[Array, "2 k n"]:
+    """cos and sin of 2π n·s for all wave vectors and atoms."""
+    s = fractional - jnp.round(fractional)
+    if limits is None:
+        n = k_integers.astype(s.dtype)
+        turns = sum(n[:, d, None] * s[:, d] for d in range(3))
+        angles = 2.0 * math.pi * (turns - jnp.round(turns))
+        return jnp.stack([jnp.cos(angles), jnp.sin(angles)])
+    cosine, sine = jnp.ones((), s.dtype), jnp.zeros((), s.dtype)
+    for d, limit in enumerate(limits):
+        turns = jnp.arange(-limit, limit + 1, dtype=s.dtype)[:, None] * s[:, d]
+        angles = 2.0 * math.pi * (turns - jnp.round(turns))
+        rows = k_integers[:, d] + limit
+        c, t = jnp.cos(angles)[rows], jnp.sin(angles)[rows]
+        cosine, sine = cosine * c - sine * t, sine * c + cosine * t
+    return jnp.stack([cosine, sine])
 
 
 def self_and_background(alpha, volume):
@@ -158,7 +206,7 @@ def masked(values, atom_mask):
 
 def _half_sphere(box: np.ndarray, largest: float) -> np.ndarray:
     """Integers n ≠ 0 with |2π n·box⁻ᵀ| ≤ largest, one of each ±n, zero rows up to a multiple of 64."""
-    expected = largest**3 / (6 * math.pi**2) * abs(np.linalg.det(box)) / 2
+    expected = _half_sphere_size(box, largest)
     if expected > MOST_WAVE_VECTORS:
         raise ValueError(
             f"Ewald sum would need about {expected:.3g} wave vectors, {MOST_WAVE_VECTORS} are allowed: "
