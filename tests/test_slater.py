@@ -109,20 +109,14 @@ def test_form_factor_matches_quadrature(carbon_like, k):
 def test_smeared_density_matches_quadrature(sigma, distance, exponent, power):
     s = SlaterExpansion([1.0], [power], [exponent])
     rho, nodes = numpy_density(s), np.polynomial.legendre.leggauss(60)
-    top = (
-        distance + 9 * sigma if exponent * sigma < 4 else min(80 / exponent + distance, distance + 9 * sigma)
-    )
+    top = distance + 9 * sigma if exponent * sigma < 4 else min(80 / exponent + distance, distance + 9 * sigma)
     edges, expected = np.linspace(0.0, top, 200), 0.0
     for a, b in itertools.pairwise(edges):
         x = 0.5 * (b - a) * nodes[0] + 0.5 * (a + b)
         if distance == 0:
             kernel = 2 * x / sigma**2 * np.exp(-0.5 * (x / sigma) ** 2)
         else:
-            kernel = (
-                -np.exp(-0.5 * ((distance - x) / sigma) ** 2)
-                * np.expm1(-2 * distance * x / sigma**2)
-                / distance
-            )
+            kernel = -np.exp(-0.5 * ((distance - x) / sigma) ** 2) * np.expm1(-2 * distance * x / sigma**2) / distance
         expected += 0.5 * (b - a) * np.sum(nodes[1] * x * rho(x) * kernel) / (sigma * np.sqrt(2 * np.pi))
     assert float(s.smeared_density(distance, sigma)) == pytest.approx(expected, rel=2e-9, abs=1e-30)
 
@@ -186,9 +180,7 @@ def test_derivatives_in_r_coefficients_and_exponents(r, sigma, power, exponent):
                 e[i] = h
                 numeric = (value(x + e) - value(x - e)) / (2 * h)
                 scale = abs(float(value(x))) / h
-                assert float(exact[i]) == pytest.approx(
-                    float(numeric), rel=2e-5, abs=1e-10 * scale + 1e-12
-                ), (name, i)
+                assert float(exact[i]) == pytest.approx(float(numeric), rel=2e-5, abs=1e-10 * scale + 1e-12), (name, i)
 
 
 def test_jit_vmap_and_float32_agree(carbon_like):
@@ -234,6 +226,4 @@ def test_importing_leaves_jax_flags_alone():
     import sys
 
     code = "import jax; b=jax.config.jax_enable_x64; import ectjax.radial.slater; print(b == jax.config.jax_enable_x64)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"

@@ -81,10 +81,7 @@ def test_shipped_density_keeps_count_cusp_tail_and_sign(symbol, label):
         return np.sum(c * r**n * np.exp(-a * r))
 
     edges = [0, 0.02, 0.1, 0.3, 0.8, 2, 4, 8, 16, 32, 64, 160]
-    pieces = [
-        quad(lambda r: 4 * np.pi * r * r * rho(r), *e, epsrel=1e-11)[0]
-        for e in itertools.pairwise(edges)
-    ]
+    pieces = [quad(lambda r: 4 * np.pi * r * r * rho(r), *e, epsrel=1e-11)[0] for e in itertools.pairwise(edges)]
     assert sum(pieces) == pytest.approx(state.electrons, abs=1e-8)
     with jax.enable_x64(True):
         density = state.density
@@ -115,9 +112,7 @@ def test_fit_reproduces_the_stored_reference(symbol, label):
     r, reference = state.reference_radii, state.reference_density
     if state.electrons == 0:
         return
-    fitted = np.sum(
-        state.coefficients * r[:, None] ** state.powers * np.exp(-r[:, None] * state.exponents), -1
-    )
+    fitted = np.sum(state.coefficients * r[:, None] ** state.powers * np.exp(-r[:, None] * state.exponents), -1)
     volume = 4 * np.pi * r**3 * np.log(r[1] / r[0])
     assert np.sum(volume * reference) == pytest.approx(state.electrons, abs=2e-3)
     assert np.sum(volume * np.abs(fitted - reference)) < 0.02

@@ -32,7 +32,7 @@ def plot_element(element: Element, target: Path) -> None:
         logarithmic.semilogy(r, rho, color=colour)
         logarithmic.semilogy(s, reference, ".", color=colour, markersize=3)
     radial.set(xlim=(0, min(far, 15)), xlabel="r (bohr)", ylabel="4πr²ρ (electrons/bohr)")
-    logarithmic.set(xlim=(0, 20), ylim=(1e-12, None), xlabel="r (bohr)", ylabel="ρ (electrons/bohr³)")
+    logarithmic.set(xlim=(0, 20), ylim=(1e-12, 3e3), xlabel="r (bohr)", ylabel="ρ (electrons/bohr³)")
     radial.legend(fontsize=8)
     figure.suptitle(f"{element.symbol}: Slater fits (lines) and reference densities (dots)")
     temporary = target.with_name(f".{target.stem}.part{target.suffix}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -14,14 +15,10 @@ from ..tables import available_elements, load_element, symbol_of, table_director
 from ..tables.verify import energy_difference_ev, verify_element
 from ..units import HARTREE_IN_EV
 
-tables_app = typer.Typer(
-    no_args_is_help=True, help="Atomic tables: what is there, pictures, building, checking."
-)
-console = Console(soft_wrap=True)
+tables_app = typer.Typer(no_args_is_help=True, help="Atomic tables: what is there, pictures, building, checking.")
+console = Console(width=None if Console().is_terminal else 200)
 
-PathOption = Annotated[
-    Path | None, typer.Option("--path", help="Table file or folder; default: the shipped ones.")
-]
+PathOption = Annotated[Path | None, typer.Option("--path", help="Table file or folder; default: the shipped ones.")]
 ElementArgument = Annotated[str, typer.Argument(metavar="EL", help="Symbol or atomic number.")]
 
 
@@ -52,7 +49,7 @@ def show(element: ElementArgument, path: PathOption = None) -> None:
         table.add_row(
             state.label + ("" if state.bound else " (unbound)"),
             state.term,
-            state.configuration.replace("[", "\\["),
+            escape(state.configuration),
             f"{state.energy_computed * HARTREE_IN_EV:.3f}",
             f"{state.energy_experimental * HARTREE_IN_EV:.3f}",
             f"{energy_difference_ev(state):+.3f}",
@@ -64,7 +61,7 @@ def show(element: ElementArgument, path: PathOption = None) -> None:
     console.print(f"{atom.symbol}, Z = {atom.number}. Energies relative to the neutral ground state.")
     console.print(table)
     for state in atom.states:
-        console.print(f"{state.label:>3}  {state.method} {state.basis}".replace("[", "\\["), highlight=False)
+        console.print(f"{state.label:>3}  {state.method}, {state.basis}", highlight=False, markup=False)
 
 
 @tables_app.command()
@@ -79,9 +76,7 @@ def plot(
     if target.suffix.lower() not in {".png", ".pdf", ".svg"}:
         raise ValueError(f"--out got {str(target)!r}; allowed endings are .png, .pdf, .svg")
     if not target.resolve().parent.is_dir():
-        raise ValueError(
-            f"folder {target.resolve().parent} does not exist; create it or choose another --out"
-        )
+        raise ValueError(f"folder {target.resolve().parent} does not exist; create it or choose another --out")
     from ._table_plot import plot_element
 
     plot_element(atom, target)
@@ -97,21 +92,15 @@ def build(
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Elements built at the same time.")] = 1,
     out: Annotated[Path, typer.Option("--out", help="Folder for the table files.")] = Path("basis_tables"),
-    force: Annotated[
-        bool, typer.Option("--force", help="Build states again that the files already hold.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build states again that the files already hold.")] = False,
 ) -> None:
     """Build tables with PySCF (extra `generate`). Run again to go on after an interruption."""
     from ..generate import build_element
     from ..generate.states import choose_states
 
     symbols = list(dict.fromkeys(symbol_of(element) for element in elements))
-    labels = (
-        [label.strip() for given in states for label in given.split(",") if label.strip()] if states else None
-    )
-    total = sum(
-        len(choose_states(s, list({"0": 0, **dict.fromkeys(labels)}) if labels else None)) for s in symbols
-    )
+    labels = [label.strip() for given in states for label in given.split(",") if label.strip()] if states else None
+    total = sum(len(choose_states(s, list({"0": 0, **dict.fromkeys(labels)}) if labels else None)) for s in symbols)
     failures = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -136,9 +125,7 @@ def build(
                         report(outcome)
     if failures:
         named = ", ".join(f"{f.symbol} {f.label}" for f in failures)
-        raise ValueError(
-            f"{len(failures)} of {total} states failed ({named}); reasons are above, the rest is in {out}"
-        )
+        raise ValueError(f"{len(failures)} of {total} states failed ({named}); reasons are above, the rest is in {out}")
 
 
 @tables_app.command()
@@ -148,17 +135,11 @@ def verify(path: PathOption = None) -> None:
     files = sorted(folder.glob("*.h5")) if folder.is_dir() else [folder]
     if not files:
         raise ValueError(f"no table files in {folder}; make some with 'ectjax tables build H'")
-    table = Table(
-        "file", "state", "count error", "cusp error", "min ρ·exp(ar)", "fit error", "verdict", box=None
-    )
+    table = Table("file", "state", "count error", "cusp error", "min ρ·exp(ar)", "fit error", "verdict", box=None)
     bad, checked = [], 0
     for file in files:
         try:
-            element = (
-                load_element(file.stem, file)
-                if folder.is_dir()
-                else load_element(file.stem.split("_")[0], file)
-            )
+            element = load_element(file.stem, file) if folder.is_dir() else load_element(file.stem.split("_")[0], file)
         except ValueError as error:
             bad.append(file.name)
             table.add_row(file.name, "", "", "", "", "", str(error))
@@ -181,9 +162,7 @@ def verify(path: PathOption = None) -> None:
 
 
 @tables_app.command()
-def page(
-    out: Annotated[Path, typer.Option("--out")] = Path("docs/tables.md"), path: PathOption = None
-) -> None:
+def page(out: Annotated[Path, typer.Option("--out")] = Path("docs/tables.md"), path: PathOption = None) -> None:
     """Write the documentation page of the tables from the files."""
     from ..tables.page import write_page
 

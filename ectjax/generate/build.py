@@ -73,9 +73,7 @@ def decay_exponent(symbol: str, recipe: Recipe, energy: float) -> tuple[float, s
     else:
         step, source = experiment()[(symbol, "ionisation", str(recipe.charge + 1))]
         ionisation = step - (energy if recipe.charge == 0 else 0.0)
-        source = f"ionisation energy, {source}" + (
-            ", less the excitation energy" if recipe.label[-1] == "*" else ""
-        )
+        source = f"ionisation energy, {source}" + (", less the excitation energy" if recipe.label[-1] == "*" else "")
     if not ionisation > 0:
         raise ValueError(
             f"{symbol} {recipe.label} is not bound (I = {ionisation * HARTREE_IN_EV:.3f} eV); leave it out"
@@ -197,9 +195,7 @@ def build_element(
                     neutral = reference
                 zero = reference.energy if recipe.label == "0" else kept["0"].fit["total_energy"]
                 kept[recipe.label] = make_state(symbol, number, recipe, reference, zero)
-                ordered = sorted(
-                    kept.values(), key=lambda s: order.index(s.label) if s.label in order else 99
-                )
+                ordered = sorted(kept.values(), key=lambda s: order.index(s.label) if s.label in order else 99)
                 write_table(Element(symbol, number, tuple(ordered), provenance()), file)
                 outcome = Outcome(symbol, recipe.label, "built")
             except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
@@ -207,9 +203,7 @@ def build_element(
         outcomes.append(outcome)
         report(outcome)
         if recipe.label == "0" and "0" not in kept:
-            rest = [
-                replace(outcome, label=r.label, message="needs the neutral ground state") for r in wanted[1:]
-            ]
+            rest = [replace(outcome, label=r.label, message="needs the neutral ground state") for r in wanted[1:]]
             for missing in rest:
                 report(missing)
             return outcomes + rest

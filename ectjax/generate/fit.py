@@ -44,9 +44,7 @@ def _solve(powers, exponents, number, electrons, target):
     equal, right = _equalities(powers, exponents, number, electrons)
     particular = np.linalg.lstsq(equal, right, rcond=None)[0]
     free = null_space(equal)
-    rows = np.concatenate(
-        [target.rows(powers, exponents), np.full((len(powers), 1), _RIDGE) * np.eye(len(powers))]
-    )
+    rows = np.concatenate([target.rows(powers, exponents), np.full((len(powers), 1), _RIDGE) * np.eye(len(powers))])
     values = np.concatenate([target.values, np.zeros(len(powers))])
     q, upper = np.linalg.qr(rows @ free)
     rest = values - rows @ particular
@@ -110,9 +108,7 @@ def fit_density(
             first = np.geomspace(max(low * decay, 0.6), high * max(number, 0.7 * decay), len(layout) - 1)
             consider(layout, np.log(np.maximum(first - _ABOVE * decay, 0.05 * decay)))
     if best is None:
-        raise ValueError(
-            "no non-negative density satisfies count, cusp and tail; the reference may be unphysical"
-        )
+        raise ValueError("no non-negative density satisfies count, cusp and tail; the reference may be unphysical")
     random = np.random.default_rng(seed)
     for _ in range(trials):
         consider(best[0], best[1] + random.normal(scale=0.15, size=len(best[1])))

@@ -71,9 +71,7 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
         return _low_spin(symbol, recipe, neutral, where)
     name, frozen, relativistic = level_of_theory(symbol)
     molecule, mean_field = _mean_field(symbol, recipe, name, relativistic, where)
-    homo = max(
-        float(e[o > 0].max()) for e, o in zip(mean_field.mo_energy, mean_field.mo_occ, strict=True) if any(o)
-    )
+    homo = max(float(e[o > 0].max()) for e, o in zip(mean_field.mo_energy, mean_field.mo_occ, strict=True) if any(o))
     core = "X2C-" if relativistic else ""
     if recipe.electrons - 2 * frozen <= 1:
         energy, matrix, method = mean_field.e_tot, np.sum(mean_field.make_rdm1(), axis=0), f"{core}UHF"
@@ -89,9 +87,7 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
             extrapolated = f"/CBS({smaller},{letter})"
         correlated.solve_lambda()
         if not correlated.converged_lambda:
-            raise ValueError(
-                f"UCCSD lambda equations of {where} did not converge in {name}; try another basis"
-            )
+            raise ValueError(f"UCCSD lambda equations of {where} did not converge in {name}; try another basis")
         matrix = sum(correlated.make_rdm1(ao_repr=True))
         method = f"{core}UCCSD(T){extrapolated} energy, UCCSD density"
         if frozen:
@@ -190,13 +186,9 @@ def _low_spin(symbol: str, recipe: Recipe, neutral: Reference, where: str) -> Re
         total = np.atleast_1d(single.e_tot)
         energies.append(float(total[0]) + float(mrpt.NEVPT(single, root=0).kernel()))
         if np.ptp(total) > 1e-5:
-            raise ValueError(
-                f"the {roots} components of {where} came out unequal by {np.ptp(total):.1e} Hartree"
-            )
+            raise ValueError(f"the {roots} components of {where} came out unequal by {np.ptp(total):.1e} Hartree")
         densities.append(spherical_density(start.mol, average.make_rdm1(), RADII))
-    method = (
-        neutral.method + f"; {recipe.term} - ground term by state-averaged CASSCF({electrons},4) and NEVPT2"
-    )
+    method = neutral.method + f"; {recipe.term} - ground term by state-averaged CASSCF({electrons},4) and NEVPT2"
     density = neutral.density + densities[1] - densities[0]
     return Reference(density, neutral.energy + energies[1] - energies[0], method, name, float("nan"))
 

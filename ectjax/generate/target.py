@@ -64,9 +64,7 @@ class Target:
         power = 2 * (2 * (self.charge + 1) / self.decay - 1)
         outside = np.maximum(r, edge)
         tail = logarithm[last] + power * np.log(outside / edge) - self.decay * (outside - edge)
-        return np.exp(
-            np.where(r <= edge, np.interp(np.log(r), np.log(RADII), logarithm), np.maximum(tail, -640))
-        )
+        return np.exp(np.where(r <= edge, np.interp(np.log(r), np.log(RADII), logarithm), np.maximum(tail, -640)))
 
     def with_points(self, r: np.ndarray) -> "Target":
         """The same target with more radii at which ρ must not be negative."""
@@ -82,9 +80,7 @@ class Target:
         slope = -np.gradient(np.log(self.envelope), self.grid)
         inner = (self.envelope > _OUTER) | (slope < 1.2 * _SLOPE * self.decay)
         self.outer = self.grid > self.grid[np.flatnonzero(inner)[-1]]
-        self.bound_values = np.concatenate(
-            [np.where(trusted, _FLOOR, _TAIL_FLOOR), np.zeros(self.outer.sum())]
-        )
+        self.bound_values = np.concatenate([np.where(trusted, _FLOOR, _TAIL_FLOOR), np.zeros(self.outer.sum())])
 
     def rows(self, powers, exponents):
         radial = basis_values(powers, exponents, self.r) * self.weight[:, None]

@@ -70,9 +70,7 @@ class SlaterExpansion(eqx.Module):
         """Raises ValueError for unequal shapes, powers outside 0…MAX_POWER, or exponents that are not positive."""
         shapes = [np.shape(coefficients), np.shape(powers), np.shape(exponents)]
         if len(set(shapes)) != 1 or len(shapes[0]) < 1:
-            raise ValueError(
-                f"Slater terms got shapes {shapes} for coefficients, powers, exponents; give equal ones"
-            )
+            raise ValueError(f"Slater terms got shapes {shapes} for coefficients, powers, exponents; give equal ones")
         if not any(isinstance(x, jax.core.Tracer) for x in (powers, exponents)):
             n, a = np.asarray(powers), np.asarray(exponents)
             if n.size and (n.min() < 0 or n.max() > MAX_POWER or np.any(n != np.round(n))):
@@ -87,9 +85,7 @@ class SlaterExpansion(eqx.Module):
         """The same density written with `terms` terms; the added ones have coefficient zero."""
         extra = terms - self.coefficients.shape[-1]
         if extra < 0:
-            raise ValueError(
-                f"cannot pad {self.coefficients.shape[-1]} terms to {terms}; ask for at least as many"
-            )
+            raise ValueError(f"cannot pad {self.coefficients.shape[-1]} terms to {terms}; ask for at least as many")
         width = [(0, 0)] * (self.coefficients.ndim - 1) + [(0, extra)]
         return SlaterExpansion(
             jnp.pad(self.coefficients, width),
@@ -173,9 +169,7 @@ class SlaterExpansion(eqx.Module):
         overlap = jnp.zeros_like(rate)
         for j in range(polynomial.shape[-1]):
             order = jnp.broadcast_to(n[None, :] + (1 + j), rate.shape)
-            inner = (
-                jax.lax.pow(a, jnp.full_like(n, j))[:, None] * factorial[order] / jax.lax.pow(rate, order + 1)
-            )
+            inner = jax.lax.pow(a, jnp.full_like(n, j))[:, None] * factorial[order] / jax.lax.pow(rate, order + 1)
             overlap = overlap + polynomial[:, j][:, None] * inner
         screened = 4 * jnp.pi * (self._potential_scale() / a) @ overlap @ c
         return 0.5 * (self.electron_count() * self.moment(-1) - screened)
@@ -201,9 +195,7 @@ class SlaterExpansion(eqx.Module):
         short, long = self._column(jnp.minimum(r, distance)), self._column(jnp.maximum(r, distance))
         a, n = self.exponents, self.powers
         # far apart on the scale 1/a: the difference of two incomplete gamma functions
-        sums = self._constant((_J[None, :] <= np.arange(1, MAX_POWER + 2)[:, None]) / _FACTORIAL[: len(_J)])[
-            n
-        ]
+        sums = self._constant((_J[None, :] <= np.arange(1, MAX_POWER + 2)[:, None]) / _FACTORIAL[: len(_J)])[n]
         safe = jnp.where(a * short > 1, short, 1 / a)
         safe_long = jnp.maximum(long, safe)
 
@@ -222,15 +214,11 @@ class SlaterExpansion(eqx.Module):
             narrow = narrow + 0.5 * w * (1 + ratio * t) * power * jnp.exp(-a * s)
         return jnp.sum(self.coefficients * jnp.where(a * short > 1, wide, narrow), -1)
 
-    def smeared_density(
-        self, distance: Float[Array, "..."], sigma: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def smeared_density(self, distance: Float[Array, "..."], sigma: Float[Array, "..."]) -> Float[Array, "..."]:
         """∫w(r′)ρ(|R−r′|) d³r′, w a normalised Gaussian of width sigma (bohr) and R = distance; sigma = 0 is ρ(R)."""
         from ._smearing import smeared_terms
 
-        distance, sigma = jnp.broadcast_arrays(
-            *(jnp.asarray(v, self.exponents.dtype) for v in (distance, sigma))
-        )
+        distance, sigma = jnp.broadcast_arrays(*(jnp.asarray(v, self.exponents.dtype) for v in (distance, sigma)))
         floor = 1e-5 if self.exponents.dtype == jnp.float64 else 1e-3
         sharp = sigma < floor
         terms = smeared_terms(

@@ -20,8 +20,8 @@ tables plot EL` draws it, `ectjax tables build EL` makes it again.
 
 ## How the numbers are made
 
-* Energies: UCCSD(T) in the named basis, the correlation energy extrapolated from triple and quadruple zeta where the
-  method says CBS(T,Q). Core orbitals are frozen where the method says so.
+* Energies: UCCSD(T) in the named basis, the correlation energy extrapolated from this basis and the next smaller
+  one where the method says CBS(T,Q) or CBS(D,T). Core orbitals are frozen where the method says so.
 * Densities: UCCSD one-particle density matrix (lambda equations solved), averaged over angles in closed form: only
   pairs of shells with the same angular momentum enter, averaged over m.
 * Low-spin terms of p², p³, p⁴ (¹D, ²D): coupled cluster of the ground term plus the difference of two state-averaged
@@ -29,7 +29,9 @@ tables plot EL` draws it, `ectjax tables build EL` makes it again.
 * Measured energies: ionisation energies and electron affinities from mendeleev (NIST and the affinities listed
   there), excitation energies from NIST levels averaged over J. They are in `ectjax/generate/experiment.csv`.
 * Fit: Slater terms c r^n e^(−ar), at most 16. The slowest exponent is 2√(2I), I the state's own ionisation energy,
-  measured where known. Coefficients: convex least squares with count and cusp as equalities and ρ ≥ 0 on a grid.
+  measured where known. Coefficients: convex least squares with count and cusp as equalities, ρ ≥ 0 on a grid, and a
+  tail that falls monotonically. Beyond ρ = 1e-6, where Gaussian basis functions give out, the fit follows the
+  asymptotic form r^(2β) e^(−ar), β = 2(q+1)/a − 1.
 
 ## File format (schema {SCHEMA_VERSION})
 
@@ -44,7 +46,7 @@ One HDF5 file per element, `basis_tables/Na.h5`; atomic units throughout.
 
 To add an element of your own, fill an `ectjax.tables.Element`, call `ectjax.tables.write_table(element, "X.h5")`,
 and pass the file or its folder as `path` to `load_element`.
-"""
+"""  # noqa: E501
 
 
 def write_page(out: str | os.PathLike, path: str | os.PathLike | None = None) -> Path:
@@ -60,17 +62,20 @@ def write_page(out: str | os.PathLike, path: str | os.PathLike | None = None) ->
     return out
 
 
-def reason(element: Element, state: AtomicState) -> str:
-    """Why a state's energy may miss its goal: the known limit of its method."""
+def reason(state: AtomicState) -> str:
+    """Why a state's energy may miss its goal: what its method leaves out."""
     if not state.bound:
         return "not bound in isolation; the energy depends on the basis"
     if "NEVPT2" in state.method:
         return "minimal active space for the splitting of the terms"
-    if state.excitation and "Rydberg" in state.basis + ("Rydberg" if "diffuse shell" in state.basis else ""):
-        return "Rydberg state; diffuse functions and J averaging"
+    left_out = ["relativity"]
     if "frozen" in state.method:
-        return "core–valence correlation and relativity are left out"
-    return "basis set and relativity"
+        left_out.insert(0, "core–valence correlation")
+    if "diffuse shell" in state.basis:
+        left_out.insert(0, "more diffuse functions")
+    if "TZ" in state.basis or "(T" in state.basis:
+        left_out.insert(0, "functions beyond triple zeta")
+    return "left out: " + ", ".join(left_out) + "; measured levels averaged over J or lowest J"
 
 
 def _summary(elements: list[Element]) -> str:
@@ -82,10 +87,7 @@ def _summary(elements: list[Element]) -> str:
             misses += [f"* {element.symbol} {state.label}: {text}" for text in (*check.faults, *check.misses)]
             difference = energy_difference_ev(state)
             if abs(difference) > energy_tolerance(state):
-                misses.append(
-                    f"* {element.symbol} {state.label}: energy off by {difference:+.3f} eV "
-                    f"({reason(element, state)})"
-                )
+                misses.append(f"* {element.symbol} {state.label}: energy off by {difference:+.3f} eV ({reason(state)})")
             goal = 0.005 if element.number <= 10 else 0.02
             if goal < state.fit.get("l1", 0.0) <= 0.02:
                 misses.append(

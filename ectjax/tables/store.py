@@ -79,9 +79,7 @@ def load_element(symbol_or_number: str | int, path: str | os.PathLike | None = N
         )
     element = read_table(file)
     if element.symbol != symbol:
-        raise ValueError(
-            f"table file {file} is for {element.symbol}, not for {symbol}; give the file of {symbol}"
-        )
+        raise ValueError(f"table file {file} is for {element.symbol}, not for {symbol}; give the file of {symbol}")
     return element
 
 
@@ -156,9 +154,7 @@ def _read(handle: h5py.File) -> Element:
     symbol = str(handle.attrs["symbol"])
     number = int(handle.attrs["number"])
     if NUMBERS.get(symbol) != number:
-        raise ValueError(
-            f"table file {handle.filename} says element {symbol} has number {number}; correct the file"
-        )
+        raise ValueError(f"table file {handle.filename} says element {symbol} has number {number}; correct the file")
     states = []
     for label in json.loads(handle.attrs["labels"]):
         group = handle["states"][label]
