@@ -138,7 +138,7 @@ def test_bad_options_are_refused_in_one_line(cli, salt, tmp_path):
     refused(cli(*run, "--ensemble", "npt"), "periodic")
     refused(cli(*run, "--restart"), "no run to restart")
     refused(cli(*run, "--no-such-option"), "--no-such-option")
-    refused(cli("md"), "STRUCTURE")
+    refused(cli("md"), "structure")
     refused(cli("energy", salt, "--model", "nothing"), "no parameter set")
     refused(cli("scan", "Na", "Qq"), "Qq")
     refused(cli("scan", "Na", "Cl", "--from", 3, "--to", 2), "--to")

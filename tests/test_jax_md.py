@@ -58,13 +58,16 @@ def test_energy_forces_stress_as_in_ase(atoms, model, fractional):
     box, _, neighbor_fn, energy_fn, R = build(atoms, model, fractional)
     neighbor = neighbor_fn.allocate(R)
     assert not bool(neighbor.did_buffer_overflow)
-    energy, slope = jax.jit(jax.value_and_grad(energy_fn))(R, neighbor)
+
+    @jax.jit
+    def both(R, weights):
+        energy, slope = jax.value_and_grad(energy_fn)(R, neighbor, weights=weights)
+        return energy, slope, quantity.stress(energy_fn, R, box, neighbor=neighbor, weights=weights)
+
+    energy, slope, stress = both(R, jnp.asarray(atoms.calc.get_property("weights", atoms)))
     assert abs(energy - atoms.get_potential_energy()) < SAME
     assert np.abs(slope + atoms.get_forces()).max() < SAME
-    stress = jax.jit(lambda R: quantity.stress(energy_fn, R, box, neighbor=neighbor))(R)
     assert np.abs(stress + atoms.get_stress(voigt=False)).max() < 1e-6  # jax-md's sign is the other one
-    pressure = jax.jit(lambda R: quantity.pressure(energy_fn, R, box, neighbor=neighbor))(R)
-    assert abs(pressure + np.trace(atoms.get_stress(voigt=False)) / 3) < 1e-6
 
 
 def test_update_inside_jit_follows_moves_wraps_and_boxes(atoms, model):
@@ -124,39 +127,32 @@ def test_nve_conserves_energy_and_weights_can_be_carried(atoms, model):
     assert abs(after - before) / len(atoms) < 1e-4
 
 
-def test_thermostats_and_barostat_run_and_conserve(atoms, model):
+@pytest.mark.slow
+@pytest.mark.parametrize("ensemble", ["nvt_nose_hoover", "nvt_langevin", "npt_nose_hoover"])
+def test_thermostats_and_barostat_run_and_conserve(atoms, model, ensemble):
     box, shift, neighbor_fn, energy_fn, R = build(atoms, model, True)
     neighbor = neighbor_fn.allocate(R)
-    weights = energy_fn.equilibrate(R, neighbor).weights
-    known = {"neighbor": neighbor, "weights": weights}
-    mass = jnp.asarray(atoms.get_masses())
-    key, dt = jax.random.PRNGKey(1), 0.5 * FEMTOSECOND
-
-    init, step = simulate.nvt_nose_hoover(energy_fn, shift, dt, KT)
-    state = init(key, R, mass=mass, **known)
-    run = jax.jit(lambda s: jax.lax.fori_loop(0, 10, lambda _, s: step(s, **known), s))
-    first, last = (simulate.nvt_nose_hoover_invariant(energy_fn, s, KT, **known) for s in (state, run(state)))
-    assert abs(first - last) / len(atoms) < 1e-4
-
-    init, step = simulate.nvt_langevin(energy_fn, shift, dt, KT, gamma=0.1)
-    state = init(key, R, mass=mass, **known)
-    state = jax.lax.fori_loop(0, 5, lambda _, s: step(s, **known), state)
-    assert np.isfinite(state.position).all() and np.isfinite(state.force).all()
-
-    init, step = simulate.npt_nose_hoover(energy_fn, shift, dt, 0.0, KT)
-    state = init(key, R, box, mass=mass, **known)
-    run = jax.jit(lambda s: jax.lax.fori_loop(0, 10, lambda _, s: step(s, **known), s))
-    first, last = (simulate.npt_nose_hoover_invariant(energy_fn, s, 0.0, KT, **known) for s in (state, run(state)))
-    assert abs(first - last) / len(atoms) < 1e-3
+    known = {"neighbor": neighbor, "weights": jnp.asarray(atoms.calc.get_property("weights", atoms))}
+    mass, key, dt = jnp.asarray(atoms.get_masses()), jax.random.PRNGKey(1), 0.5 * FEMTOSECOND
+    pressure = (0.0,) if ensemble.startswith("npt") else ()
+    init, step = getattr(simulate, ensemble)(energy_fn, shift, dt, *pressure, KT)
+    start = jax.jit(lambda R: init(key, R, *((box,) if pressure else ()), mass=mass, **known))(R)
+    end = jax.jit(lambda s: jax.lax.fori_loop(0, 10, lambda _, s: step(s, **known), s))(start)
+    assert np.isfinite(end.position).all() and np.isfinite(end.force).all()
+    if ensemble != "nvt_langevin":
+        invariant = getattr(simulate, ensemble + "_invariant")
+        conserved = jax.jit(lambda s: invariant(energy_fn, s, *pressure, KT, **known))
+        assert abs(conserved(start) - conserved(end)) / len(atoms) < 1e-3
 
 
 def test_minimisers_lower_the_force(atoms, model):
     _, shift, neighbor_fn, energy_fn, R = build(atoms, model, True)
     neighbor = neighbor_fn.allocate(R)
     init, step = minimize.fire_descent(energy_fn, shift, dt_start=0.05, dt_max=0.2)
-    state = init(R, neighbor=neighbor)
+    known = {"neighbor": neighbor, "weights": jnp.asarray(atoms.calc.get_property("weights", atoms))}
+    state = init(R, **known)
     start = float(jnp.abs(state.force).max())
-    state = jax.lax.fori_loop(0, 30, lambda _, s: step(s, neighbor=neighbor), state)
+    state = jax.jit(lambda s: jax.lax.fori_loop(0, 30, lambda _, s: step(s, **known), s))(state)
     assert float(jnp.abs(state.force).max()) < 0.5 * start
 
 

@@ -86,13 +86,18 @@ def _print_tables(structure, atoms, charge, model, results, states) -> None:
     for row in rows:
         summary.add_row(*row)
     console.print(summary)
+    columns = sorted({labels for labels in states}, key=len)[-1]
+    alike = all(labels == columns for labels in states)
     table = Table(header_style="bold")
-    for name in ("atom", "charge, e", "force, eV/Å (x y z)", "weights of states"):
-        table.add_column(name, justify="left" if name.startswith(("atom", "weights")) else "right")
+    table.add_column("atom", no_wrap=True)
+    for name in ("charge, e", "force, eV/Å (x y z)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(f"weights of {'  '.join(columns)}" if alike else "weights of states")
     shown = min(count, 40)
     for k in range(shown):
-        weights = "  ".join(f"{label}: {w:.3f}" for label, w in zip(states[k], results["weights"][k], strict=False))
-        force = " ".join(f"{x:9.4f}" for x in results["forces"][k])
+        pairs = zip(states[k], results["weights"][k], strict=False)
+        weights = " ".join(f"{w:.3f}" if alike else f"{label}: {w:.3f} " for label, w in pairs)
+        force = " ".join(f"{x:8.3f}" for x in results["forces"][k])
         table.add_row(f"{k} {atoms[k].symbol}", f"{results['charges'][k]:+.4f}", force, weights)
     console.print(table)
     if shown < count:
