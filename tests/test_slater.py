@@ -151,7 +151,7 @@ def test_everything_is_finite_and_differentiable_at_the_nucleus(carbon_like):
     assert float(jax.grad(carbon_like.count_inside)(0.0)) == 0
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.floats(0.05, 8), st.floats(0.1, 3), st.integers(0, MAX_POWER), st.floats(0.6, 30))
 def test_derivatives_in_r_coefficients_and_exponents(r, sigma, power, exponent):
     functions = {

@@ -20,7 +20,8 @@ from ectjax.tables import (
     table_directory,
     write_table,
 )
-from ectjax.tables.verify import smallest, verify_element
+from ectjax.tables.page import write_page
+from ectjax.tables.verify import energy_difference_ev, energy_tolerance, smallest, verify_element
 from ectjax.units import HARTREE_IN_EV
 
 SHIPPED = available_elements()
@@ -132,6 +133,20 @@ def test_outer_density_falls_without_bumps(symbol, label):
     scaled = np.sum(terms * np.exp(-r[:, None] * (state.exponents - 0.4 * state.decay)), -1)
     beyond = np.cumsum((4 * np.pi * r**2 * density)[::-1])[::-1] * (r[1] - r[0])
     assert np.all(np.diff(scaled[beyond < 0.1]) < 0)
+
+
+@pytest.mark.parametrize(("symbol", "label"), STATES)
+def test_computed_energies_stand_beside_measured_ones(symbol, label):
+    state = load_element(symbol).state(label)
+    difference = energy_difference_ev(state)
+    assert math.isnan(difference) or abs(difference) < 2.5 * energy_tolerance(state)
+
+
+def test_the_documentation_page_belongs_to_the_files(tmp_path):
+    page = table_directory().parent / "docs" / "tables.md"
+    if not page.is_file():
+        pytest.skip("no source checkout")
+    assert page.read_text() == write_page(tmp_path / "tables.md").read_text(), "run 'ectjax tables page'"
 
 
 def test_labels_are_parsed_and_refused():

@@ -198,7 +198,7 @@ def build_element(
                 ordered = sorted(kept.values(), key=lambda s: order.index(s.label) if s.label in order else 99)
                 write_table(Element(symbol, number, tuple(ordered), provenance()), file)
                 outcome = Outcome(symbol, recipe.label, "built")
-            except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            except (ValueError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
                 outcome = Outcome(symbol, recipe.label, "failed", str(error))
         outcomes.append(outcome)
         report(outcome)
