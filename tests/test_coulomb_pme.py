@@ -230,3 +230,20 @@ def test_choice_takes_ewald_for_few_atoms_and_the_mesh_for_many():
     assert small.alpha == large.alpha
     with pytest.raises(ValueError, match="no volume"):
         long_range_parameters(np.zeros((3, 3)), 8, 8.0)
+
+
+def test_spreading_by_blocks_changes_nothing(monkeypatch):
+    cell = jnp.asarray(CELLS["triclinic"])
+    positions, charges = random_system(CELLS["triclinic"])
+
+    def both():
+        def energy(x, q):
+            operator = PMEReciprocal.prepare(x, cell, 0.6, (8, 9, 10), 5)
+            return operator.energy(q) + jnp.sum(operator.potential(q) ** 3)
+
+        return jax.jit(jax.value_and_grad(energy, argnums=(0, 1)))(positions, charges)
+
+    want = both()
+    monkeypatch.setattr("ectjax.coulomb.pme.LARGEST_BLOCK", 4)
+    monkeypatch.setattr("ectjax.coulomb.pme.BLOCK", 3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), both(), want)
