@@ -118,7 +118,7 @@ def test_integrators_conserve_a_harmonic_crystal(ensemble, x64):
         temperature=300.0,
         tau=20 * FEMTOSECOND,
         barostat_tau=100 * FEMTOSECOND,
-        cell=cell,
+        cell=tuple(map(tuple, cell.tolist())),
         atoms=6,
     )
     positions = sites @ cell

@@ -9,10 +9,12 @@ once, and run it again with the forces found. Integrators cost microseconds; the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax_md import simulate, space
 
 from ectjax.units import BOLTZMANN_EV_PER_K
@@ -36,6 +38,7 @@ class Integrator(NamedTuple):
     conserved: Callable
 
 
+@lru_cache(maxsize=8)
 def make_integrator(
     ensemble: str,
     dt: float,
@@ -45,10 +48,14 @@ def make_integrator(
     tau: float = 0.0,
     barostat_tau: float = 0.0,
     thermostat: str = "nose-hoover",
-    cell: Any = None,
+    cell: tuple[tuple[float, ...], ...] | None = None,
     atoms: int = 1,
 ) -> Integrator:
-    """dt, tau in √(amu Å²/eV), temperature in K, pressure in eV/Å³; positions are real and not wrapped."""
+    """dt, tau in √(amu Å²/eV), temperature in K, pressure in eV/Å³; positions are real and not wrapped.
+
+    `cell` is a tuple of rows, or None. The same arguments give the same object: nothing is compiled twice.
+    """
+    fixed = None if cell is None else np.array(cell)
     kT = temperature * BOLTZMANN_EV_PER_K
     _, shift = space.free()
     freedom = degrees_of_freedom(atoms)
@@ -74,6 +81,9 @@ def make_integrator(
     def step(state, forces, old_virial, virial):
         return apply(state, forces=forces)
 
+    def cell_of(state):
+        return None if fixed is None else jnp.asarray(fixed, state.position.dtype)
+
     def conserved(state, potential):
         total = potential + kinetic_energy(state)
         if ensemble == "nve":
@@ -82,7 +92,7 @@ def make_integrator(
             return jnp.full_like(total, jnp.nan)
         return total + _chain_energy(state.chain, kT)
 
-    return Integrator(start, step, lambda state: cell, conserved)
+    return Integrator(start, step, cell_of, conserved)
 
 
 def _npt(dt, kT, pressure, tau, barostat_tau, shift, freedom) -> Integrator:

@@ -187,7 +187,7 @@ def _integrator(settings: Settings, atoms, cell):
         tau=settings.tau * FEMTOSECOND,
         barostat_tau=settings.barostat_tau * FEMTOSECOND,
         thermostat=settings.thermostat,
-        cell=cell,
+        cell=None if cell is None else tuple(map(tuple, np.asarray(cell).tolist())),
         atoms=len(atoms),
     )
 
