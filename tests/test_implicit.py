@@ -1,0 +1,140 @@
+"""Implicit derivatives of the equilibrated weights against finite differences of re-converged solutions."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from systems import model
+
+from ectjax import build_system, potential_energy, solve_weights
+from ectjax.load import basis_of, parameters_of
+from ectjax.model import assemble
+from ectjax.parameters import load_parameters
+
+WATER = np.array([[0.0, 0.0, 0.0], [0.96, 0.02, 0.0], [-0.24, 0.93, 0.01]])
+RELATIVE = 1e-6
+TIGHT = {"tolerance": 1e-10}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def _water(default):
+    return build_system(default, [8, 1, 1], WATER)
+
+
+def _at(system, positions):
+    return eqx.tree_at(lambda s: s.positions, system, positions)
+
+
+@pytest.mark.slow
+def test_hessian_of_water():
+    default = model(["H", "O"])
+    system = _water(default)
+    energy = lambda x: potential_energy(default, _at(system, x), **TIGHT)[0]  # noqa: E731
+    hessian = np.asarray(jax.jit(jax.hessian(energy))(system.positions)).reshape(9, 9)
+    gradient = jax.jit(jax.grad(energy))
+    numeric = np.zeros((9, 9))
+    for k in range(9):
+        def slope(h, k=k):
+            d = np.zeros(9)
+            d[k] = h
+            return (gradient(WATER + d.reshape(3, 3)) - gradient(WATER - d.reshape(3, 3))).ravel() / (2 * h)
+
+        numeric[k] = (4 * slope(5e-5) - slope(1e-4)) / 3
+    scale = np.max(np.abs(hessian))
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-10 * scale)
+    np.testing.assert_allclose(hessian, numeric, atol=RELATIVE * scale)
+
+
+def test_charges_respond_to_positions_forward_and_reverse():
+    default = model(["H", "O"])
+    system = _water(default)
+    charge = jax.jit(lambda x: solve_weights(default, _at(system, x), **TIGHT).charges[0])
+    direction = np.random.default_rng(0).normal(size=(3, 3))
+    step = 1e-4
+    numeric = (charge(WATER + step * direction) - charge(WATER - step * direction)) / (2 * step)
+    finer = (charge(WATER + step / 2 * direction) - charge(WATER - step / 2 * direction)) / step
+    numeric = (4 * finer - numeric) / 3
+    forward = jax.jit(lambda x: jax.jvp(charge, (x,), (direction,))[1])(jnp.asarray(WATER))
+    reverse = jnp.sum(jax.jit(jax.grad(charge))(jnp.asarray(WATER)) * direction)
+    assert float(forward) == pytest.approx(float(numeric), rel=RELATIVE, abs=1e-8)
+    assert float(reverse) == pytest.approx(float(forward), rel=1e-9)
+
+
+@pytest.mark.slow
+def test_charges_and_forces_respond_to_every_parameter():
+    chosen = load_parameters("default")
+    basis = basis_of(chosen, ["H", "O"])
+    parameters = parameters_of(chosen, ["H", "O"])
+    system = build_system(assemble(basis, parameters), [8, 1, 1], WATER)
+    direction = jnp.asarray(np.random.default_rng(1).normal(size=(3, 3)))
+
+    def observables(p):
+        built = assemble(basis, p)
+        charge = solve_weights(built, system, **TIGHT).charges[0]
+        force = jax.jvp(lambda x: potential_energy(built, _at(system, x), **TIGHT)[0], (system.positions,), (direction,))[1]
+        return jnp.stack([charge, force])
+
+    observables = jax.jit(observables)
+    slopes = jax.jit(jax.jacfwd(observables))(parameters)
+    for name, step in (("a", 1e-4), ("b", 1e-4), ("sigma", 1e-4), ("kappa", 1e-2)):
+        for element in range(2):
+            def moved(h, name=name, element=element):
+                value = getattr(parameters, name).at[element].add(h)
+                return observables(eqx.tree_at(lambda p: getattr(p, name), parameters, value))
+
+            wide, fine = ((moved(h) - moved(-h)) / (2 * h) for h in (step, step / 2))
+            numeric = (4 * fine - wide) / 3
+            ours = getattr(slopes, name)[:, element]
+            np.testing.assert_allclose(ours, numeric, rtol=2e-6, atol=2e-8, err_msg=f"{name} {element}")
+
+
+def test_empty_states_do_not_respond():
+    """Strict model: the minimum is a corner, its weights are constant although the multipliers move."""
+    base = model(["Na", "Cl"])
+    strict = eqx.tree_at(lambda m: m.resonance, base, 0 * base.resonance)
+    system = build_system(strict, [11, 17], [[0, 0, 0], [0, 0, 2.6]])
+    weights = lambda x: solve_weights(strict, _at(system, x)).weights  # noqa: E731
+    jacobian = jax.jit(jax.jacfwd(weights))(system.positions)
+    np.testing.assert_allclose(jacobian, 0.0, atol=1e-6)
+
+
+def test_implicit_equals_unrolled_differentiation():
+    """A fixed number of gradient steps on the same problem, differentiated through, converges to the implicit rule."""
+    from ectjax.ensemble import equilibrate
+
+    charges = jnp.array([[0.0, 1.0], [0.0, -1.0]])
+
+    def energy(w, c, args):
+        mixed = args[3] * (c[0, 0] * c[0, 1] + c[1, 0] * c[1, 1])
+        return args[0] * w[0, 1] + args[1] * w[1, 1] - args[2] * w[0, 1] * w[1, 1] - mixed
+
+    args = jnp.array([3.0, -0.5, 1.0, 1.5])
+
+    def implicit(args):
+        found = equilibrate(
+            energy, args, jnp.ones((1, 2, 2)), charges=charges, mask=jnp.ones((2, 2), bool), total_charge=0.0, tolerance=1e-12
+        )
+        return found.charges[0]
+
+    def unrolled(args):
+        # one unknown: with Q = 0 both atoms transfer the same ω = sin²x
+        def slope(x):
+            def value(x):
+                c = jnp.stack([jnp.cos(x), jnp.sin(x)])
+                both = jnp.stack([c, c])
+                return energy(both**2, both, args)
+
+            return jax.grad(value)(x)
+
+        x, _ = jax.lax.scan(lambda x, _: (x - 0.1 * slope(x), None), jnp.asarray(0.7), None, length=600)
+        return jnp.sin(x) ** 2
+
+    assert float(implicit(args)) == pytest.approx(float(unrolled(args)), abs=1e-10)
+    np.testing.assert_allclose(jax.grad(implicit)(args), jax.grad(unrolled)(args), rtol=1e-7)
+    np.testing.assert_allclose(jax.hessian(implicit)(args), jax.hessian(unrolled)(args), rtol=1e-6, atol=1e-9)
