@@ -133,3 +133,12 @@ def test_bad_arguments():
     for kwargs in ({"tolerance": 0.0}, {"reach": -1.0}):
         with pytest.raises(ValueError, match="positive"):
             concordance(HYDROGEN, **kwargs)
+
+
+def test_range_follows_the_bond_density():
+    """Through the well, but at least one and at most twelve neighbours at bonding distance."""
+    well = concordance(HYDROGEN).start.rho0
+    for bond, end in ((0.5 * well, well), (3 * well, 3 * well), (well / 40, 12 * well / 40)):
+        assert np.isclose(concordance(HYDROGEN, bond_density=bond).range[1], end)
+    with pytest.raises(ValueError, match="bond_density"):
+        concordance(HYDROGEN, bond_density=-1.0)

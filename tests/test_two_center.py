@@ -12,8 +12,14 @@ from ectjax.embedding.functionals import pw92_energy_density
 from ectjax.model import DEFAULT_STATES
 from ectjax.pairs.two_center import two_center_components
 from ectjax.pairs.two_center_store import cache_folder, density_key, pair_key, write_archive
-from ectjax.pairs.two_center_tables import default_distances, shipped_archive, two_center_array, two_center_tables
-from ectjax.tables import available_elements, load_element
+from ectjax.pairs.two_center_tables import (
+    ARCHIVE_ELEMENTS,
+    default_distances,
+    shipped_archive,
+    two_center_array,
+    two_center_tables,
+)
+from ectjax.tables import load_element
 
 TF = 0.3 * (3 * np.pi**2) ** (2 / 3)
 SLATER = 0.75 * (3 / np.pi) ** (1 / 3)
@@ -247,7 +253,7 @@ def test_shipped_archive_covers_the_shipped_states(tmp_path):
     """Every pair of default states comes from the archive: nothing is computed on first use."""
     states = [
         state
-        for symbol in available_elements()
+        for symbol in ARCHIVE_ELEMENTS
         for state in load_element(symbol).states
         if state.label in DEFAULT_STATES and state.bound
     ]

@@ -22,6 +22,7 @@ from ectjax.embedding.daw import SphericalDensity, daw_components
 TOLERANCE = 0.04
 RANGE = 1.0
 """Curves are compared up to this multiple of the start's ρ0 = e ρ̄_min: through the well, up to F = 0."""
+COORDINATION = 12
 _POINTS = 120
 _SEARCH = (1e-7, 3.0)
 
@@ -91,8 +92,9 @@ def concordance(
     density : state density in atomic units.
     tolerance : wanted rms difference as a fraction of the depth of the well.
     reach : the curves are compared on 0 < ρ̄ < reach * e * ρ̄_min,
-    bond_density : or up to this density in electrons/Bohr³ where that is larger: what one neighbour at
-        bonding distance brings (diffuse states have their well far below it).
+    bond_density : but at least to this density in electrons/Bohr³, what one neighbour at bonding distance
+        brings (diffuse states have their well far below it), and at most to 12 times it, a closest packing
+        (alkali atoms have their well far above that). 0 leaves both out.
 
     Raises
     ------
@@ -108,7 +110,9 @@ def concordance(
         nan, none = float("nan"), BaskesParameters(float("nan"), float("nan"))
         return Concordance("no minimum", nan, nan, none, none, (nan, nan), (nan, nan), nan, nan, nan, nan)
     start = from_minimum(*well)
-    end = max(reach * start.rho0, bond_density)
+    end = reach * start.rho0
+    if bond_density > 0:
+        end = min(max(end, bond_density), COORDINATION * bond_density)
     # Gauss-Legendre nodes: the rms is an integral over the range
     node, weight = np.polynomial.legendre.leggauss(_POINTS)
     rho, weight = 0.5 * end * (1.0 + node), 0.5 * weight
