@@ -50,7 +50,9 @@ def basis_symbols(chosen: ParameterSet, elements: Sequence[str] | None) -> tuple
     return symbols
 
 
-def basis_of(chosen: ParameterSet, elements: Sequence[str] | None = None, *, cutoff: float | None = None) -> Basis:
+def basis_of(
+    chosen: ParameterSet, elements: Sequence[str] | None = None, *, cutoff: float | None = None
+) -> Basis:
     """The parameter-free tables of a set, kept in memory for the next call."""
     symbols = basis_symbols(chosen, elements)
     options = chosen.options

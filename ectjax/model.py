@@ -174,7 +174,9 @@ def build_basis(
     components = np.zeros((shape, 3, background_knots().size))
     rows = [row for row, _ in flat]
     with jax.enable_x64(True):
-        factors[rows], screened[rows] = _fourier_and_screening([density for _, density in flat], grid.k, radius)
+        factors[rows], screened[rows] = _fourier_and_screening(
+            [density for _, density in flat], grid.k, radius
+        )
         components[rows] = component_values([density for _, density in flat])
     electrons = np.where(mask, electrons, 0.0)
     table = penetration_table(
@@ -220,13 +222,17 @@ def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING
 def _states_of(record: Element, states) -> list:
     if isinstance(states, dict):
         if record.symbol not in states:
-            raise ValueError(f"no states are chosen for {record.symbol}; chosen are those of {', '.join(states)}")
+            raise ValueError(
+                f"no states are chosen for {record.symbol}; chosen are those of {', '.join(states)}"
+            )
         chosen = [record.state(label) for label in states[record.symbol]]
     else:
         chosen = [state for state in record.states if state.label in states and state.bound]
     if not any(state.label == "0" for state in chosen):
         got = ", ".join(state.label for state in chosen) or "none"
-        raise ValueError(f"{record.symbol} was given the states {got}; the neutral ground state '0' must be one")
+        raise ValueError(
+            f"{record.symbol} was given the states {got}; the neutral ground state '0' must be one"
+        )
     return chosen
 
 
@@ -277,10 +283,14 @@ def cast(model: Model, dtype=None) -> Model:
     """The model with floating leaves in `dtype` (default: JAX's current default float)."""
     dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
     if dtype == jnp.float64 and not jax.config.jax_enable_x64:
-        raise ValueError("float64 was asked for but JAX runs in float32: call jax.config.update('jax_enable_x64', True)")
+        raise ValueError(
+            "float64 was asked for but JAX runs in float32: call jax.config.update('jax_enable_x64', True)"
+        )
 
     def convert(leaf):
         leaf = np.asarray(leaf)
-        return jnp.asarray(leaf.astype(dtype)) if np.issubdtype(leaf.dtype, np.floating) else jnp.asarray(leaf)
+        return (
+            jnp.asarray(leaf.astype(dtype)) if np.issubdtype(leaf.dtype, np.floating) else jnp.asarray(leaf)
+        )
 
     return jax.tree.map(convert, model)

@@ -115,7 +115,9 @@ def atomic_energies(
     return own.at[terms.i].add(pair).at[terms.j].add(pair) + long_range
 
 
-def ensemble_energy(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, ""]:
+def ensemble_energy(
+    weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms
+) -> Float[Array, ""]:
     """Energy in eV of given weights ω and amplitudes c = √ω, relative to neutral ground-state atoms."""
     w, c = weights, amplitudes
     background = background_density(w, terms)
@@ -149,7 +151,9 @@ def solve_weights(
     terms = geometry_terms(model, system)
     dtype = system.positions.dtype
     if weights is None:
-        starts = start_amplitudes(*jax.lax.stop_gradient((terms.state_energy, terms.state_charge, terms.state_mask)))
+        starts = start_amplitudes(
+            *jax.lax.stop_gradient((terms.state_energy, terms.state_charge, terms.state_mask))
+        )
     else:
         # an empty state has no slope in c: give it a breath of amplitude
         starts = jnp.sqrt(jnp.maximum(jax.lax.stop_gradient(weights), 1e-12))[None]

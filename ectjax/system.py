@@ -49,10 +49,14 @@ def build_system(
     if species.size == 0:
         raise ValueError("the structure has no atoms; give at least one")
     if positions.shape != (species.size, 3):
-        raise ValueError(f"positions have shape {positions.shape}, {species.size} atoms need ({species.size}, 3)")
+        raise ValueError(
+            f"positions have shape {positions.shape}, {species.size} atoms need ({species.size}, 3)"
+        )
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise ValueError(f"position of atom {atom} is {positions[atom].tolist()}; all coordinates must be finite")
+        raise ValueError(
+            f"position of atom {atom} is {positions[atom].tolist()}; all coordinates must be finite"
+        )
     cell = _checked_cell(cell, pbc)
     check_charge(model, species, charge)
     if cell is None and species.size <= ALL_PAIRS_LIMIT:
@@ -95,10 +99,14 @@ def _checked_cell(cell, pbc):
         )
     cell = np.array(cell, dtype=np.float64) if cell is not None else np.zeros((3, 3))
     if cell.shape != (3, 3) or not np.isfinite(cell).all():
-        raise ValueError(f"cell has shape {cell.shape} and entries {cell.tolist()}; give three finite vectors in Å")
+        raise ValueError(
+            f"cell has shape {cell.shape} and entries {cell.tolist()}; give three finite vectors in Å"
+        )
     volume = abs(np.linalg.det(cell))
     if volume < 1e-6 * max(np.prod(np.linalg.norm(cell, axis=1)), 1e-300) or volume == 0:
-        raise ValueError(f"cell {cell.tolist()} has no volume; give three independent vectors or switch periodicity off")
+        raise ValueError(
+            f"cell {cell.tolist()} has no volume; give three independent vectors or switch periodicity off"
+        )
     return cell
 
 
@@ -115,5 +123,3 @@ def _check_overlap(positions, cell, neighbors: Neighbors) -> None:
             f"atoms {i[p]} and {j[p]} are {distances[p]:.4f} Å apart; nuclei nearer than {CLOSEST} Å are not "
             "allowed: remove the duplicate or check the units (Å)"
         )
-
-

@@ -27,7 +27,10 @@ def random_cluster(rng, numbers_allowed, atoms=None):
     while len(points) < count:
         trial = rng.uniform(-size, size, 3)
         n = len(points)
-        near = [np.linalg.norm(trial - p) / (SHORTEST[numbers[n]] + SHORTEST[numbers[k]]) for k, p in enumerate(points)]
+        near = [
+            np.linalg.norm(trial - p) / (SHORTEST[numbers[n]] + SHORTEST[numbers[k]])
+            for k, p in enumerate(points)
+        ]
         if min(near) > 0.9:
             points.append(trial)
         else:
@@ -58,4 +61,6 @@ def random_crystal(model, rng, numbers_allowed, charge=0.0, waves=960, pairs=204
     extra = waves - long_range.k_integers.shape[0]
     padded = jnp.pad(long_range.k_integers, ((0, extra), (0, 0)))
     long_range = eqx.tree_at(lambda x: x.k_integers, long_range, padded)
-    return build_system(model, numbers, points, cell=cell, charge=charge, capacity=pairs, long_range=long_range)
+    return build_system(
+        model, numbers, points, cell=cell, charge=charge, capacity=pairs, long_range=long_range
+    )

@@ -80,7 +80,12 @@ def test_two_state_pair_has_the_analytic_minimum():
     starts = jnp.sqrt(jnp.array([[[0.5, 0.5], [0.5, 0.5]], [[0.95, 0.05]] * 2, [[0.05, 0.95]] * 2]))
     for attraction, expected in ((2.5, 0.0), (3.5, 1.0)):
         found = equilibrate(
-            energy, jnp.array([5.0, -2.0, attraction]), starts, charges=charges, mask=jnp.ones((2, 2), bool), total_charge=0.0
+            energy,
+            jnp.array([5.0, -2.0, attraction]),
+            starts,
+            charges=charges,
+            mask=jnp.ones((2, 2), bool),
+            total_charge=0.0,
         )
         assert bool(found.converged)
         np.testing.assert_allclose(found.charges, [expected, -expected], atol=1e-12)
@@ -103,7 +108,10 @@ def test_resonance_between_two_states_is_a_two_level_problem():
     slope = jax.jacfwd(lambda a: equilibrate(energy, a, jnp.ones((1, 1, 2)), **options).weights[0, 1])(args)
     step = 1e-5
     numeric = [
-        (np.linalg.eigh([[0, -k - dk], [-k - dk, e + de]])[1][1, 0] ** 2 - np.linalg.eigh([[0, -k + dk], [-k + dk, e - de]])[1][1, 0] ** 2)
+        (
+            np.linalg.eigh([[0, -k - dk], [-k - dk, e + de]])[1][1, 0] ** 2
+            - np.linalg.eigh([[0, -k + dk], [-k + dk, e - de]])[1][1, 0] ** 2
+        )
         / (2 * step)
         for e, k, de, dk in ((level, coupling, step, 0.0), (level, coupling, 0.0, step))
     ]
@@ -131,7 +139,9 @@ def test_chemical_potential_is_the_slope_in_the_total_charge(default):
     positions = [[0, 0, 0], [0, 0, 1.2], [0.9, 0.3, -0.6]]
 
     def energy(charge):
-        return float(calculate(default, padded_cluster(default, [6, 8, 1], positions, charge), tolerance=1e-9).energy)
+        return float(
+            calculate(default, padded_cluster(default, [6, 8, 1], positions, charge), tolerance=1e-9).energy
+        )
 
     found = calculate(default, padded_cluster(default, [6, 8, 1], positions, 0.3)).equilibration
     step = 1e-3

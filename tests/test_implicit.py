@@ -40,6 +40,7 @@ def test_hessian_of_water():
     gradient = jax.jit(jax.grad(energy))
     numeric = np.zeros((9, 9))
     for k in range(9):
+
         def slope(h, k=k):
             d = np.zeros(9)
             d[k] = h
@@ -77,13 +78,16 @@ def test_charges_and_forces_respond_to_every_parameter():
     def observables(p):
         built = assemble(basis, p)
         charge = solve_weights(built, system, **TIGHT).charges[0]
-        force = jax.jvp(lambda x: potential_energy(built, _at(system, x), **TIGHT)[0], (system.positions,), (direction,))[1]
+        force = jax.jvp(
+            lambda x: potential_energy(built, _at(system, x), **TIGHT)[0], (system.positions,), (direction,)
+        )[1]
         return jnp.stack([charge, force])
 
     observables = jax.jit(observables)
     slopes = jax.jit(jax.jacfwd(observables))(parameters)
     for name, step in (("a", 1e-4), ("b", 1e-4), ("sigma", 1e-4), ("kappa", 1e-2)):
         for element in range(2):
+
             def moved(h, name=name, element=element):
                 value = getattr(parameters, name).at[element].add(h)
                 return observables(eqx.tree_at(lambda p: getattr(p, name), parameters, value))
@@ -118,7 +122,13 @@ def test_implicit_equals_unrolled_differentiation():
 
     def implicit(args):
         found = equilibrate(
-            energy, args, jnp.ones((1, 2, 2)), charges=charges, mask=jnp.ones((2, 2), bool), total_charge=0.0, tolerance=1e-12
+            energy,
+            args,
+            jnp.ones((1, 2, 2)),
+            charges=charges,
+            mask=jnp.ones((2, 2), bool),
+            total_charge=0.0,
+            tolerance=1e-12,
         )
         return found.charges[0]
 

@@ -66,7 +66,9 @@ def test_forces_of_fifty_clusters_are_the_slope_of_the_energy(default):
         numbers, positions = random_cluster(rng, NUMBERS)
         charge = float(rng.choice([-1.0, 0.0, 0.0, 1.0])) if n % 2 else 0.0
         charge = 0.0 if set(numbers) <= {7} and charge < 0 else charge  # N has no bound anion
-        worst.append(_check_forces(default, padded_cluster(default, numbers, positions, charge), rng, len(numbers), 3))
+        worst.append(
+            _check_forces(default, padded_cluster(default, numbers, positions, charge), rng, len(numbers), 3)
+        )
     assert max(worst) < FORCE_TOLERANCE, worst
 
 
@@ -90,7 +92,11 @@ def test_stress_is_the_strain_derivative(default):
         strain = np.zeros((3, 3))
         strain[a, b] = strain[b, a] = step
         up, down = (
-            float(calculate(default, strained(system, s * strain), result.equilibration.weights, tolerance=TIGHT).energy)
+            float(
+                calculate(
+                    default, strained(system, s * strain), result.equilibration.weights, tolerance=TIGHT
+                ).energy
+            )
             for s in (1, -1)
         )
         slope = (up - down) / (2 * step * volume) / (1 if a == b else 2)
@@ -123,7 +129,9 @@ def test_energy_is_invariant_and_forces_follow(seed):
 def test_distant_neutral_fragments_add(default):
     water = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
     one = calculate(default, padded_cluster(default, [8, 1, 1], water))
-    two = calculate(default, padded_cluster(default, [8, 1, 1] * 2, np.vstack([water, water[::1] + [0, 0, 400.0]])))
+    two = calculate(
+        default, padded_cluster(default, [8, 1, 1] * 2, np.vstack([water, water + np.array([0, 0, 400.0])]))
+    )
     # two dipoles of 0.4 e Å at 400 Å interact by 4e-8 eV
     assert float(two.energy) == pytest.approx(2 * float(one.energy), abs=1e-6)
 
@@ -145,7 +153,9 @@ def test_strict_sodium_chloride_crosses_where_ionisation_meets_attraction():
     strict = eqx.tree_at(lambda m: m.resonance, base, 0 * base.resonance)
 
     def charge(r):
-        return float(calculate(strict, build_system(strict, [11, 17], [[0, 0, 0], [0, 0, r]])).equilibration.charges[0])
+        return float(
+            calculate(strict, build_system(strict, [11, 17], [[0, 0, 0], [0, 0, r]])).equilibration.charges[0]
+        )
 
     radii = np.arange(9.2, 9.7, 0.02)
     charges = np.array([charge(r) for r in radii])

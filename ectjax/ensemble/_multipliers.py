@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-
 _INTEGER = 1e-6  # squared charge gradient in e² below which every atom counts as sitting in one state
 
 

@@ -89,14 +89,30 @@ def _conjugate_gradient(hessian, gradient, precondition, max_steps, floor):
         z = precondition(new_residual)
         new_rz = jnp.sum(new_residual * z)
         v_new = jnp.where(negative, fallback, v + alpha * p)
-        return (v_new, jnp.where(negative, residual, new_residual), -z + (new_rz / rz) * p, new_rz, steps + 1, negative)
+        return (
+            v_new,
+            jnp.where(negative, residual, new_residual),
+            -z + (new_rz / rz) * p,
+            new_rz,
+            steps + 1,
+            negative,
+        )
 
-    start = (jnp.zeros_like(gradient), gradient, -z0, jnp.sum(gradient * z0), jnp.zeros((), jnp.int32), norm0 == 0)
+    start = (
+        jnp.zeros_like(gradient),
+        gradient,
+        -z0,
+        jnp.sum(gradient * z0),
+        jnp.zeros((), jnp.int32),
+        norm0 == 0,
+    )
     direction, _, _, _, steps, negative = jax.lax.while_loop(cond, body, start)
     return direction, steps, negative
 
 
-def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int, max_products: int = 60) -> NewtonState:
+def minimise(
+    problem: Problem, amplitudes, *, tolerance, max_iterations: int, max_products: int = 60
+) -> NewtonState:
     """Follow the energy down from `amplitudes` until the residual is below `tolerance` (eV)."""
     charges, mask, total = problem.charges, problem.mask, problem.total_charge
     eps = jnp.finfo(amplitudes.dtype).eps
@@ -115,7 +131,9 @@ def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int, ma
         def precondition(v):
             return project(v / jnp.maximum(jnp.abs(diagonal), _CURVATURE_FLOOR))
 
-        newton, products, _ = _conjugate_gradient(hessian, first.gradient, precondition, max_products, 0.2 * tolerance)
+        newton, products, _ = _conjugate_gradient(
+            hessian, first.gradient, precondition, max_products, 0.2 * tolerance
+        )
         empty = mask & (jnp.abs(c) < _EMPTY)
         kick = jnp.where(empty & (diagonal < -2 * tolerance), 0.3, 0.0)
         # a kick is only needed once nothing else moves
@@ -143,7 +161,9 @@ def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int, ma
         first_trial = (one, *trial(one), jnp.ones((), jnp.int32))
         _, moved, point, trials = jax.lax.while_loop(too_high, shorter, first_trial)
         accepted = point.energy <= old + noise
-        moved, point = jax.tree.map(lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point))
+        moved, point = jax.tree.map(
+            lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point)
+        )
         _, _, residual = first_order(problem, moved, point)
         # rounding bounds the residual from below: stop when neither energy nor residual falls any more
         flat = (old - point.energy <= noise) & (residual > 0.5 * state.residual) & (products < max_products)

@@ -72,5 +72,3 @@ def equilibrate(
         evaluations=evaluations,
         converged=residual <= tolerance,
     )
-
-

@@ -68,7 +68,9 @@ def read_config(path: str | Path) -> FitConfig:
     elements = tuple(model["elements"])
     missing = [e for e in elements if e not in available_elements()]
     if missing:
-        raise ValueError(f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}")
+        raise ValueError(
+            f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}"
+        )
     source = content.get("data", {}).get("diatomics")
     pairs = read_diatomics(None if source is None else path.parent / source)
     if source is None:
@@ -100,12 +102,18 @@ def read_config(path: str | Path) -> FitConfig:
 def _check_schema(path: Path, content: dict) -> None:
     for section, entries in content.items():
         if section not in SCHEMA:
-            raise ValueError(f"{path}: unknown section [{section}]; allowed are {', '.join(f'[{s}]' for s in SCHEMA)}")
+            raise ValueError(
+                f"{path}: unknown section [{section}]; allowed are {', '.join(f'[{s}]' for s in SCHEMA)}"
+            )
         if not isinstance(entries, dict):
             raise ValueError(f"{path}: {section} is a value, it must be a section [{section}]")
         for key, value in entries.items():
             if key not in SCHEMA[section]:
-                raise ValueError(f"{path}: unknown key {key!r} in [{section}]; allowed are {', '.join(SCHEMA[section])}")
+                raise ValueError(
+                    f"{path}: unknown key {key!r} in [{section}]; allowed are {', '.join(SCHEMA[section])}"
+                )
             allowed = SCHEMA[section][key]
             if not isinstance(value, allowed) or isinstance(value, bool):
-                raise ValueError(f"{path}: [{section}] {key} = {value!r} has the wrong type; see docs/fitting.md")
+                raise ValueError(
+                    f"{path}: [{section}] {key} = {value!r} has the wrong type; see docs/fitting.md"
+                )

@@ -55,15 +55,21 @@ def read_diatomics(path: str | Path | None = None) -> list[Diatomic]:
     rows = list(csv.DictReader(lines))
     found = tuple(rows[0]) if rows else ()
     if set(COLUMNS) - set(found):
-        raise ValueError(f"{source}: columns are {', '.join(found) or 'none'}; needed are {', '.join(COLUMNS)}")
+        raise ValueError(
+            f"{source}: columns are {', '.join(found) or 'none'}; needed are {', '.join(COLUMNS)}"
+        )
     result = []
     for n, row in enumerate(rows, start=1):
         try:
             numbers = [float(row[c]) for c in COLUMNS[2:]]
         except (TypeError, ValueError):
-            raise ValueError(f"{source}: row {n} ({row['a']}-{row['b']}) has an entry that is no number; mend it") from None
+            raise ValueError(
+                f"{source}: row {n} ({row['a']}-{row['b']}) has an entry that is no number; mend it"
+            ) from None
         if min(numbers[:3]) <= 0 or not np.all(np.isfinite(numbers)):
-            raise ValueError(f"{source}: row {n} ({row['a']}-{row['b']}) needs r_e, d_e and omega_e > 0; got {numbers[:3]}")
+            raise ValueError(
+                f"{source}: row {n} ({row['a']}-{row['b']}) needs r_e, d_e and omega_e > 0; got {numbers[:3]}"
+            )
         for symbol in (row["a"], row["b"]):
             if symbol not in atomic_numbers:
                 raise ValueError(f"{source}: row {n} names {symbol!r}, which is no chemical element; mend it")

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ectjax.fitting.curves import Diatomic
 from ectjax.model import Basis, Model, Parameters, assemble
@@ -37,7 +37,9 @@ def curve_data(diatomics: list[Diatomic], basis: Basis, grid=GRID) -> CurveData:
     for pair in diatomics:
         for symbol in (pair.a, pair.b):
             if atomic_numbers[symbol] not in rows:
-                raise ValueError(f"pair {pair.a}-{pair.b} needs {symbol}, which the fit does not cover: add it or drop the pair")
+                raise ValueError(
+                    f"pair {pair.a}-{pair.b} needs {symbol}, which the fit does not cover: add it or drop the pair"
+                )
     distances = np.array([pair.r_e * grid for pair in diatomics])
     return CurveData(
         species=np.array([[rows[atomic_numbers[s]] for s in (p.a, p.b)] for p in diatomics], np.int32),
@@ -83,7 +85,9 @@ def residuals(parameters: Parameters, basis: Basis, data: CurveData, weights: We
     charge = np.sqrt(weights.charge / data.charges.size) * (charges - data.charges)
     prior = [
         np.sqrt(weights.prior / scale.size) * (x - y) / scale
-        for x, y, scale in zip(jax.tree.leaves(parameters), jax.tree.leaves(start), _prior_widths(start), strict=True)
+        for x, y, scale in zip(
+            jax.tree.leaves(parameters), jax.tree.leaves(start), _prior_widths(start), strict=True
+        )
     ]
     return curve.ravel(), charge, prior
 

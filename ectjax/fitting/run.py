@@ -49,7 +49,9 @@ def run_fit(
     `report` is called with (start, evaluation, root of the summed squared errors).
     """
     with jax.enable_x64(True):
-        basis = build_basis(config.elements, states=config.states, cutoff=config.cutoff, energies=config.energies)
+        basis = build_basis(
+            config.elements, states=config.states, cutoff=config.cutoff, energies=config.energies
+        )
         data = curve_data(list(config.diatomics), basis)
         train = config.train
         best: Fit | None = None
@@ -82,7 +84,7 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
         states=dict(zip(config.elements, basis.labels, strict=True)),
         options={"cutoff": config.cutoff, "energies": config.energies, "pair": "coulomb", "embedding": "dft"},
         provenance={
-            "method": "bounded least squares on diatomic curves (Morse, 8 points from 0.85 to 2.2 R_e) and charges mu/R_e",
+            "method": "bounded least squares on Morse curves (8 points, 0.85 to 2.2 R_e) and charges mu/R_e",
             "pairs": [f"{p.a}-{p.b}" for p in config.diatomics],
             "curve_rms_in_depths": round(float(figures["curves"]), 5),
             "charge_rms_in_e": round(float(figures["charges"]), 5),
@@ -90,5 +92,3 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
             "jax": jax.__version__,
         },
     )
-
-

@@ -14,7 +14,13 @@ from ectjax.fitting.objective import CurveData, Weights, residuals
 from ectjax.model import Basis, Parameters
 from ectjax.pairs.background import SIGMA_MIN
 
-BOUNDS = {"a": (-1.0, 4.0), "b": (-3.0, 3.0), "sigma": (SIGMA_MIN, 5.0), "kappa": (0.0, 500.0), "m": (0.0, 2.0)}
+BOUNDS = {
+    "a": (-1.0, 4.0),
+    "b": (-3.0, 3.0),
+    "sigma": (SIGMA_MIN, 5.0),
+    "kappa": (0.0, 500.0),
+    "m": (0.0, 2.0),
+}
 """Physical ranges, units as in `Parameters`."""
 
 
@@ -34,7 +40,7 @@ def fit(
     data: CurveData,
     start: Parameters,
     *,
-    weights: Weights = Weights(),  # noqa: B008
+    weights: Weights = Weights(),
     fixed: tuple[str, ...] = ("m",),
     steps: int = 60,
     tolerance: float = 1e-5,
@@ -53,7 +59,8 @@ def fit(
     start = jax.tree.map(lambda x: jnp.asarray(x, float), start)
     flat = np.asarray(ravel_pytree(_selected(start, names))[0])
     lower, upper = (
-        np.concatenate([np.full(len(basis.numbers), BOUNDS[n][side]) for n in sorted(names)]) for side in (0, 1)
+        np.concatenate([np.full(len(basis.numbers), BOUNDS[n][side]) for n in sorted(names)])
+        for side in (0, 1)
     )
 
     cache: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
