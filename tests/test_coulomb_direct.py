@@ -38,11 +38,12 @@ def test_pair_and_reference_sum():
 def test_forces_and_hessian_agree_with_differences():
     positions, charges = cluster()
 
+    @jax.jit
     def energy(x):
         return DirectCoulomb.prepare(x).energy(charges)
 
     force, step = jax.jit(jax.grad(energy)), 1e-4
-    bend = jax.hessian(energy)(positions).reshape(21, 21)
+    bend = jax.jit(jax.hessian(energy))(positions).reshape(21, 21)
     for k in range(0, 21, 4):
         shift = jnp.eye(21)[k].reshape(7, 3) * step
         slope = (energy(positions + shift) - energy(positions - shift)) / (2 * step)
@@ -62,7 +63,7 @@ def test_coinciding_padding_leaves_no_nan():
     want = DirectCoulomb.prepare(positions).energy(charges)
     np.testing.assert_allclose(energy(padded, garbage), want, rtol=1e-14)
     assert not jax.grad(energy)(padded, garbage)[7:].any()
-    for block in jax.tree.leaves(jax.hessian(energy, argnums=(0, 1))(padded, garbage)):
+    for block in jax.tree.leaves(jax.jit(jax.hessian(energy, argnums=(0, 1)))(padded, garbage)):
         assert jnp.isfinite(block).all()
 
 
