@@ -157,7 +157,7 @@ def _comparison(rows):
             start = r.result.start.strength * HARTREE_IN_EV
             here = r.result.baskes.strength * HARTREE_IN_EV
             lines.append(
-                f"| {r.symbol} | {e_c:.2f} | {a:.2f} | {e_c * a:.2f} | {start:.2f} | {here:.2f} "
+                f"| {r.symbol} | {e_c:g} | {a:.2f} | {e_c * a:.2f} | {start:.2f} | {here:.2f} "
                 f"| {here / (e_c * a):.2f} |"
             )
     return lines
