@@ -102,6 +102,9 @@ def test_slowest_exponent_follows_from_the_ionisation_energy(symbol, label):
     if state.electrons == 0 or not state.bound or following not in element.labels:
         return
     ionisation = element.state(following).energy - state.energy
+    if "spin-allowed" in state.decay_source:  # leaves an excited cation behind, so it falls off faster
+        assert state.decay > 2 * math.sqrt(2 * ionisation)
+        return
     tolerance = 1e-3 if symbol == "H" else 1e-9  # hydrogen is stored for an infinitely heavy nucleus
     assert state.decay == pytest.approx(2 * math.sqrt(2 * ionisation), rel=tolerance)
 

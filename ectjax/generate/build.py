@@ -74,6 +74,10 @@ def decay_exponent(symbol: str, recipe: Recipe, energy: float) -> tuple[float, s
         step, source = experiment()[(symbol, "ionisation", str(recipe.charge + 1))]
         ionisation = step - (energy if recipe.charge == 0 else 0.0)
         source = f"ionisation energy, {source}" + (", less the excitation energy" if recipe.label[-1] == "*" else "")
+        threshold = experiment().get((symbol, "threshold", recipe.label))
+        if threshold:  # the tail belongs to the lowest ion that can be left behind without a spin flip
+            ionisation += threshold[0]
+            source += f", to the lowest spin-allowed level of the cation ({threshold[1]})"
     if not ionisation > 0:
         raise ValueError(
             f"{symbol} {recipe.label} is not bound (I = {ionisation * HARTREE_IN_EV:.3f} eV); leave it out"

@@ -29,9 +29,10 @@ tables plot EL` draws it, `ectjax tables build EL` makes it again.
 * Measured energies: ionisation energies and electron affinities from mendeleev (NIST and the affinities listed
   there), excitation energies from NIST levels averaged over J. They are in `ectjax/generate/experiment.csv`.
 * Fit: Slater terms c r^n e^(−ar), at most 16. The slowest exponent is 2√(2I), I the state's own ionisation energy,
-  measured where known. Coefficients: convex least squares with count and cusp as equalities, ρ ≥ 0 on a grid, and a
-  tail that falls monotonically. Beyond ρ = 1e-6, where Gaussian basis functions give out, the fit follows the
-  asymptotic form r^(2β) e^(−ar), β = 2(q+1)/a − 1.
+  measured where known; promoted states whose spin forbids the cation's ground state ionise to an excited cation.
+  Coefficients: convex least squares with count and cusp as equalities, ρ ≥ 0 on a grid, and a tail that falls
+  monotonically. Beyond ρ = 1e-6, where Gaussian basis functions give out, the fit follows the asymptotic form
+  r^(2β) e^(−ar), β = 2(q+1)/a − 1.
 
 ## File format (schema {SCHEMA_VERSION})
 
