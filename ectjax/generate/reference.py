@@ -34,15 +34,15 @@ class Reference:
 def level_of_theory(symbol: str) -> tuple[str, int, bool]:
     """Basis set name (Basis Set Exchange), number of frozen orbitals, scalar relativity."""
     z = NUMBERS[symbol]
-    if symbol in {"H", "C", "N", "O", "F"}:
-        return ("d-aug-cc-pVQZ", 0, False) if z == 1 else ("aug-cc-pVQZ", 1, False)
+    if z <= 2:
+        return "d-aug-cc-pVQZ", 0, False
+    if symbol in {"C", "N", "O", "F"}:
+        return "aug-cc-pVQZ", 1, False
     if symbol == "Li":
         return "aug-cc-pCVQZ(spdf)", 0, False
     if symbol == "Cl":
         return "aug-cc-pV(Q+d)Z", 5, False
     # triple zeta so far for the others; replace the letter to raise it
-    if z == 2:
-        return "d-aug-cc-pVTZ", 0, False
     if z == 4:
         return "aug-cc-pCVTZ", 0, False
     if z <= 10:

@@ -96,6 +96,9 @@ def _summary(elements: list[Element]) -> str:
                     "(the long tail of a loosely bound electron and 16 terms)"
                 )
     lines.append(f"## What misses its goal\n\n{states} states of {len(elements)} elements.\n")
+    small = [e.symbol for e in elements if "TZ" in e.state("0").basis or "(T" in e.state("0").basis]
+    if small:
+        misses.append(f"* {', '.join(small)}: triple-zeta basis where the goal is quadruple (computing time)")
     lines += misses or ["Nothing."]
     return "\n".join(lines) + "\n"
 
