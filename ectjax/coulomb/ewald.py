@@ -188,7 +188,7 @@ def _phases(fractional, k_integers, limits) -> Float[Array, "2 k n"]:
         turns = jnp.arange(-limit, limit + 1, dtype=s.dtype)[:, None] * s[:, d]
         angles = 2.0 * math.pi * (turns - jnp.round(turns))
         # selection by a product with zeros and ones: ten times faster on a CPU than gathering rows
-        rows = (k_integers[:, d, None] == jnp.arange(-limit, limit + 1)).astype(s.dtype)
+        rows = (k_integers[:, d, None] == jnp.arange(-limit, limit + 1, dtype=k_integers.dtype)).astype(s.dtype)
         c, t = (jnp.matmul(rows, part, precision="highest") for part in (jnp.cos(angles), jnp.sin(angles)))
         cosine, sine = cosine * c - sine * t, sine * c + cosine * t
     return jnp.stack([cosine, sine])
