@@ -154,10 +154,17 @@ def test_minimisers_lower_the_force(atoms, model):
     _, shift, neighbor_fn, energy_fn, R = build(atoms, model, True)
     neighbor = neighbor_fn.allocate(R)
     init, step = minimize.fire_descent(energy_fn, shift, dt_start=0.05, dt_max=0.2)
-    known = {"neighbor": neighbor, "weights": last_weights(atoms)}
-    state = init(R, **known)
+    weights = last_weights(atoms)
+    state = init(R, neighbor=neighbor, weights=weights)
     start = float(jnp.abs(state.force).max())
-    state = jax.jit(lambda s: jax.lax.fori_loop(0, 30, lambda _, s: step(s, **known), s))(state)
+
+    def body(_, carry):
+        state, neighbor = carry
+        neighbor = neighbor.update(state.position)
+        return step(state, neighbor=neighbor, weights=weights), neighbor
+
+    state, neighbor = jax.jit(lambda *carry: jax.lax.fori_loop(0, 30, body, carry))(state, neighbor)
+    assert not bool(neighbor.did_buffer_overflow)
     assert float(jnp.abs(state.force).max()) < 0.5 * start
 
 

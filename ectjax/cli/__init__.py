@@ -64,9 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
         with jax.enable_x64(True), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outcome = app(args=arguments, prog_name="ectjax", standalone_mode=False)
-        return outcome if isinstance(outcome, int) else 0
-    except KeyboardInterrupt as stopped:
-        return _say(f"interrupted{': ' + str(stopped) if str(stopped) else ''}", 130)
+        code = outcome if isinstance(outcome, int) else 0
+        return _say("interrupted", code) if code == 130 else code
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")
         return 1
@@ -81,8 +82,8 @@ def _fault(error: Exception) -> int:
     if kind == "NoArgsIsHelpError":
         print(error.format_message())  # type: ignore[attr-defined]
         return 0
-    if kind == "Abort":
-        return _say("interrupted", 130)
+    if kind in ("Abort", "Interrupted"):
+        return _say(f"interrupted: {_one_line(error)}" if str(error) else "interrupted", 130)
     if hasattr(error, "format_message"):  # usage errors of typer's parser
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "ectjax"

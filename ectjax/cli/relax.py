@@ -83,14 +83,16 @@ def relax(
 
 
 def _check_writable(out: Path) -> None:
-    from ase.io.formats import filetype
+    from ase.io.formats import filetype, ioformats
 
     if not out.parent.is_dir():
         raise ValueError(f"folder {out.parent} of the output file does not exist; create it first")
     try:
-        filetype(str(out), read=False)
-    except Exception:
-        raise ValueError(f"output file {out}: ASE knows no format of that ending; use .extxyz, .cif or .vasp") from None
+        known = ioformats[filetype(str(out), read=False)].can_write
+    except Exception:  # whatever ASE says about a name it does not know
+        known = False
+    if not known:
+        raise ValueError(f"output file {out}: ASE writes no format of that ending; use .extxyz, .cif or .vasp")
 
 
 def _write(out: Path, atoms) -> None:

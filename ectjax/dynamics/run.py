@@ -42,6 +42,10 @@ class NotConverged(Exception):
     """The weights of a step did not converge, from a cold start either."""
 
 
+class Interrupted(Exception):
+    """A run was stopped from outside; the message says how to go on."""
+
+
 def virial(results: Results, cell) -> jax.Array:
     """dE/dε in eV for r → (1 + ε) r; zero without a cell, where nothing needs it."""
     if cell is None:

@@ -19,7 +19,7 @@ from rich.table import Table
 from ectjax.dynamics.integrators import degrees_of_freedom, make_integrator
 from ectjax.dynamics.plot import plot_run
 from ectjax.dynamics.records import LOG, TRAJECTORY, RunDirectory, check_new, frame, read_log
-from ectjax.dynamics.run import NotConverged, Simulation, Tally
+from ectjax.dynamics.run import Interrupted, NotConverged, Simulation, Tally
 from ectjax.load import load_model
 from ectjax.parameters.store import checksum, load_parameters
 from ectjax.system import build_system
@@ -97,7 +97,7 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
             f"{out / TRAJECTORY} with a shorter --dt or lower --temperature"
         )
     if interrupted:
-        raise KeyboardInterrupt(f"the run in {out} can be continued with the same command and --restart")
+        raise Interrupted(f"the run in {out} can be continued with the same command and --restart")
 
 
 def _steps(folder, simulation, atoms, settings, console) -> None:
