@@ -174,9 +174,7 @@ def build_basis(
     components = np.zeros((shape, 3, background_knots().size))
     rows = [row for row, _ in flat]
     with jax.enable_x64(True):
-        factors[rows], screened[rows] = _fourier_and_screening(
-            [density for _, density in flat], grid.k, radius
-        )
+        factors[rows], screened[rows] = _fourier_and_screening([density for _, density in flat], grid.k, radius)
         components[rows] = component_values([density for _, density in flat])
     electrons = np.where(mask, electrons, 0.0)
     table = penetration_table(
@@ -222,17 +220,13 @@ def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING
 def _states_of(record: Element, states) -> list:
     if isinstance(states, dict):
         if record.symbol not in states:
-            raise ValueError(
-                f"no states are chosen for {record.symbol}; chosen are those of {', '.join(states)}"
-            )
+            raise ValueError(f"no states are chosen for {record.symbol}; chosen are those of {', '.join(states)}")
         chosen = [record.state(label) for label in states[record.symbol]]
     else:
         chosen = [state for state in record.states if state.label in states and state.bound]
     if not any(state.label == "0" for state in chosen):
         got = ", ".join(state.label for state in chosen) or "none"
-        raise ValueError(
-            f"{record.symbol} was given the states {got}; the neutral ground state '0' must be one"
-        )
+        raise ValueError(f"{record.symbol} was given the states {got}; the neutral ground state '0' must be one")
     return chosen
 
 
@@ -246,9 +240,9 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
     free = HARTREE_IN_EV * combine(basis.components, parameters.a[:, None], parameters.b[:, None])
     free = jnp.where(basis.state_mask[:, :, None], free, 0.0)
     embedding = EmbeddingTable.fit(free * parameters.m[:, None, None])
-    scaled = basis.penetration * (HARTREE_IN_EV * BOHR_IN_ANGSTROM)
+    scaled = switch * basis.penetration * (HARTREE_IN_EV * BOHR_IN_ANGSTROM)
     if basis.two_center is not None:
-        scaled = scaled + knots * _two_center_energy(basis, parameters, embedding, h)
+        scaled = scaled + knots * _two_center_energy(basis, parameters, embedding, h, switch)
     return Model(
         numbers=basis.numbers,
         labels=basis.labels,
@@ -260,18 +254,19 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         resonance=parameters.kappa[:, None, None] * basis.adjacency,
         embedding=embedding,
         density=spline_coefficients(h).transpose(0, 1, 3, 2, 4),
-        interaction=spline_coefficients(scaled * switch).transpose(0, 1, 4, 2, 3, 5),
+        interaction=spline_coefficients(scaled).transpose(0, 1, 4, 2, 3, 5),
     )
 
 
-def _two_center_energy(basis: Basis, parameters: Parameters, embedding: EmbeddingTable, h):
+def _two_center_energy(basis: Basis, parameters: Parameters, embedding: EmbeddingTable, h, switch):
     """u(R) of every pair of states less the pair's embedding of each in the other, eV (E, E, S, S, M)."""
     mean = lambda x: 0.5 * (x[:, None] + x[None, :])[:, :, None, None, None]  # noqa: E731
     t, w, x = (basis.two_center[..., c, :] for c in range(3))
     pair = HARTREE_IN_EV * (mean(parameters.a) * t + mean(parameters.b) * w + x)
     rows = [embedding_row(embedding, e)(h[e]) for e in range(h.shape[0])]  # each (S of i, E, S of j, M)
     embedded = jnp.stack(rows).transpose(0, 2, 1, 3, 4)  # (E, E, S, S, M)
-    return pair - embedded - embedded.transpose(1, 0, 3, 2, 4)
+    # h is switched off already, so a pair's own embedding cancels at every distance
+    return switch * pair - embedded - embedded.transpose(1, 0, 3, 2, 4)
 
 
 def embedding_row(embedding: EmbeddingTable, element: int) -> EmbeddingTable:
@@ -289,8 +284,6 @@ def cast(model: Model, dtype=None) -> Model:
 
     def convert(leaf):
         leaf = np.asarray(leaf)
-        return (
-            jnp.asarray(leaf.astype(dtype)) if np.issubdtype(leaf.dtype, np.floating) else jnp.asarray(leaf)
-        )
+        return jnp.asarray(leaf.astype(dtype)) if np.issubdtype(leaf.dtype, np.floating) else jnp.asarray(leaf)
 
     return jax.tree.map(convert, model)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ectjax.coulomb import ewald_parameters
+from ectjax.coulomb import long_range_parameters
 from ectjax.ensemble import charge_range
 from ectjax.model import Model
 from ectjax.neighbors import Neighbors, all_pairs, neighbor_list
@@ -38,7 +38,7 @@ def build_system(
         skin: Å added to the list's cutoff so that it can be kept while atoms move.
         capacity: least number of pair slots, to avoid recompilation.
         long_range: Ewald or PME parameters to keep using; made for the cell if None.
-        accuracy: of the Ewald sum, see `ectjax.coulomb.ewald_parameters`.
+        accuracy: of the Ewald or PME sum, see `ectjax.coulomb.long_range_parameters`.
 
     Raises:
         ValueError: no atoms, wrong shapes, NaN or infinite numbers, an element the model lacks, two atoms on one
@@ -66,7 +66,7 @@ def build_system(
     _check_overlap(positions, cell, neighbors)
     dtype = model.state_energy.dtype
     if cell is not None and long_range is None:
-        long_range = ewald_parameters(cell, model.cutoff, accuracy)
+        long_range = long_range_parameters(cell, species.size, model.cutoff, accuracy)
     return System(
         positions=jnp.asarray(positions, dtype),
         species=jnp.asarray(species),

@@ -142,7 +142,8 @@ def minimise(
         length = jnp.sqrt(jnp.max(jnp.sum(direction**2, axis=1)))
         direction = direction * jnp.minimum(1.0, _MAX_ROTATION / jnp.where(length > 0, length, 1.0))
         slope = jnp.minimum(jnp.sum(first.gradient * direction), 0.0)
-        noise = 16 * eps * jnp.maximum(jnp.abs(old), 1.0)
+# rounding of an energy is that of its terms, which are some 100 eV per atom and cancel
+        noise = 4 * eps * (jnp.abs(old) + 100.0 * c.shape[0])
 
         def trial(t):
             # |c| leaves the weights as they are and never raises a resonance energy −κ c_α c_β

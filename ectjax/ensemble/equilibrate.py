@@ -52,23 +52,38 @@ def equilibrate(
     some = jnp.any(mask, axis=1, keepdims=True)
     full = mask | (~some & (jnp.arange(mask.shape[1]) == 0))  # padding sits in its first slot
     charges = jnp.where(some, charges, 0.0)
-    fixed = (energy, charges, full, tolerance, max_iterations)
+    allowed = _allowed(charges, full, jax.lax.stop_gradient(total_charge))
+    fixed = (energy, charges, allowed, tolerance, max_iterations)
     frozen, padded = jax.lax.stop_gradient((total_charge, jnp.arange(mask.shape[1]) == 0))
     starts = jnp.where(some, jax.lax.stop_gradient(starts), padded.astype(dtype))
-    starts = jax.lax.map(lambda start: retract(start, charges, full, frozen), starts)
+    starts = jax.lax.map(lambda start: retract(start, charges, allowed, frozen), starts)
     amplitudes, (iterations, evaluations) = implicit_minimum(args, total_charge, starts, fixed)
-    problem = Problem(energy, args, charges, full, total_charge)
+    problem = Problem(energy, args, charges, allowed, total_charge)
     point = evaluate(problem, amplitudes)
     first, _, residual = first_order(problem, amplitudes, point)
+    outer, _, _ = first_order(problem._replace(mask=full), amplitudes, point)
+    potential = jnp.where(jnp.all(allowed == full), first.chemical_potential, outer.chemical_potential)
     weights = amplitudes**2
     return Equilibration(
         weights=weights,
         amplitudes=amplitudes,
         charges=mean_charge(amplitudes, charges),
-        chemical_potential=first.chemical_potential,
+        chemical_potential=potential,
         energy=point.energy,
         residual=jax.lax.stop_gradient(residual),
         iterations=iterations,
         evaluations=evaluations,
         converged=residual <= tolerance,
     )
+
+
+def _allowed(charges, mask, total_charge):
+    """States that can hold any weight: all, unless the total charge is the lowest or highest reachable one.
+
+    There every atom must be in its states of extreme charge, and the constraint leaves no tangent to move along.
+    """
+    low = jnp.min(jnp.where(mask, charges, jnp.inf), axis=1, keepdims=True)
+    high = jnp.max(jnp.where(mask, charges, -jnp.inf), axis=1, keepdims=True)
+    slack = 1e-9 if charges.dtype == jnp.float64 else 1e-5
+    at_low, at_high = total_charge <= jnp.sum(low) + slack, total_charge >= jnp.sum(high) - slack
+    return mask & jnp.where(at_low, charges == low, True) & jnp.where(at_high, charges == high, True)

@@ -20,6 +20,7 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
     },
     "data": {"diatomics": str},
     "start": {"set": str, "a": (int, float), "b": (int, float), "sigma": (int, float), "kappa": (int, float)},
+    "bounds": {name: dict for name in BOUNDS},
     "train": {
         "steps": int,
         "tolerance": (int, float),
@@ -45,6 +46,7 @@ class FitConfig:
     diatomics: tuple[Diatomic, ...]
     start: dict[str, float | str]
     train: dict
+    bounds: dict[str, dict[int, tuple[float, float]]]
 
 
 def read_config(path: str | Path) -> FitConfig:
@@ -68,9 +70,7 @@ def read_config(path: str | Path) -> FitConfig:
     elements = tuple(model["elements"])
     missing = [e for e in elements if e not in available_elements()]
     if missing:
-        raise ValueError(
-            f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}"
-        )
+        raise ValueError(f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}")
     source = content.get("data", {}).get("diatomics")
     pairs = read_diatomics(None if source is None else path.parent / source)
     if source is None:
@@ -96,15 +96,29 @@ def read_config(path: str | Path) -> FitConfig:
         diatomics=tuple(pairs),
         start=dict(start),
         train=dict(train),
+        bounds=_checked_bounds(path, content.get("bounds", {}), elements),
     )
+
+
+def _checked_bounds(path: Path, bounds: dict, elements: tuple[str, ...]) -> dict[str, dict[int, tuple[float, float]]]:
+    """Narrower ranges by field and row of the element; ValueError unless they lie inside `BOUNDS`."""
+    result: dict[str, dict[int, tuple[float, float]]] = {}
+    for name, entries in bounds.items():
+        low, high = BOUNDS[name]
+        for symbol, limits in entries.items():
+            if symbol not in elements:
+                raise ValueError(f"{path}: [bounds] {name} names {symbol}; the fit covers {', '.join(elements)}")
+            sound = isinstance(limits, list) and len(limits) == 2 and all(isinstance(x, (int, float)) for x in limits)
+            if not sound or not low <= limits[0] < limits[1] <= high:
+                raise ValueError(f"{path}: [bounds] {name}.{symbol} = {limits}; give [low, high] in {low} to {high}")
+            result.setdefault(name, {})[elements.index(symbol)] = (float(limits[0]), float(limits[1]))
+    return result
 
 
 def _check_schema(path: Path, content: dict) -> None:
     for section, entries in content.items():
         if section not in SCHEMA:
-            raise ValueError(
-                f"{path}: unknown section [{section}]; allowed are {', '.join(f'[{s}]' for s in SCHEMA)}"
-            )
+            raise ValueError(f"{path}: unknown section [{section}]; allowed are {', '.join(f'[{s}]' for s in SCHEMA)}")
         if not isinstance(entries, dict):
             raise ValueError(f"{path}: {section} is a value, it must be a section [{section}]")
         for key, value in entries.items():
@@ -114,6 +128,4 @@ def _check_schema(path: Path, content: dict) -> None:
                 )
             allowed = SCHEMA[section][key]
             if not isinstance(value, allowed) or isinstance(value, bool):
-                raise ValueError(
-                    f"{path}: [{section}] {key} = {value!r} has the wrong type; see docs/fitting.md"
-                )
+                raise ValueError(f"{path}: [{section}] {key} = {value!r} has the wrong type; see docs/fitting.md")

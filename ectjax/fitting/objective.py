@@ -85,9 +85,7 @@ def residuals(parameters: Parameters, basis: Basis, data: CurveData, weights: We
     charge = np.sqrt(weights.charge / data.charges.size) * (charges - data.charges)
     prior = [
         np.sqrt(weights.prior / scale.size) * (x - y) / scale
-        for x, y, scale in zip(
-            jax.tree.leaves(parameters), jax.tree.leaves(start), _prior_widths(start), strict=True
-        )
+        for x, y, scale in zip(jax.tree.leaves(parameters), jax.tree.leaves(start), _prior_widths(start), strict=True)
     ]
     return curve.ravel(), charge, prior
 

@@ -49,9 +49,7 @@ def run_fit(
     `report` is called with (start, evaluation, root of the summed squared errors).
     """
     with jax.enable_x64(True):
-        basis = build_basis(
-            config.elements, states=config.states, cutoff=config.cutoff, energies=config.energies
-        )
+        basis = build_basis(config.elements, states=config.states, cutoff=config.cutoff, energies=config.energies)
         data = curve_data(list(config.diatomics), basis)
         train = config.train
         best: Fit | None = None
@@ -62,6 +60,7 @@ def run_fit(
                 start_parameters(config, index),
                 weights=Weights(float(train.get("charge_weight", 1.0)), float(train.get("prior", 0.0))),
                 fixed=("m", *train.get("fixed", ())),
+                bounds=config.bounds,
                 steps=int(train.get("steps", 60)),
                 tolerance=float(train.get("tolerance", 1e-5)),
                 report=None if report is None else (lambda n, loss, i=index: report(i, n, loss)),

@@ -1,6 +1,6 @@
 """Fit parameters by bounded least squares, with derivatives through the equilibration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import equinox as eqx
@@ -42,6 +42,7 @@ def fit(
     *,
     weights: Weights = Weights(),
     fixed: tuple[str, ...] = ("m",),
+    bounds: Mapping[str, Mapping[int, tuple[float, float]]] | None = None,
     steps: int = 60,
     tolerance: float = 1e-5,
     report: Callable[[int, float], None] | None = None,
@@ -52,16 +53,14 @@ def fit(
 
     Args:
         fixed: names of fields of `Parameters` that stay at their start.
+        bounds: narrower ranges than `BOUNDS`, {field: {row of the element: (low, high)}}.
         steps: most evaluations of the residuals.
         report: called with (evaluation, root of the summed squares).
     """
     names = tuple(f for f in BOUNDS if f not in fixed)
     start = jax.tree.map(lambda x: jnp.asarray(x, float), start)
     flat = np.asarray(ravel_pytree(_selected(start, names))[0])
-    lower, upper = (
-        np.concatenate([np.full(len(basis.numbers), BOUNDS[n][side]) for n in sorted(names)])
-        for side in (0, 1)
-    )
+    lower, upper = (_limits(names, len(basis.numbers), bounds or {}, side) for side in (0, 1))
 
     cache: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
     count = [0]
@@ -93,6 +92,17 @@ def fit(
     )
     best = _rebuild(jnp.asarray(found.x), start, names)
     return Fit(best, first, float(np.sqrt(2 * found.cost)), count[0], _errors(found, start, names))
+
+
+def _limits(names, elements: int, bounds, side: int) -> np.ndarray:
+    """One side of the ranges as a flat vector in the order of `ravel_pytree`."""
+    columns = []
+    for name in sorted(names):
+        column = np.full(elements, BOUNDS[name][side])
+        for row, limits in bounds.get(name, {}).items():
+            column[row] = limits[side]
+        columns.append(column)
+    return np.concatenate(columns)
 
 
 def _selected(parameters: Parameters, names) -> dict[str, jax.Array]:
