@@ -28,7 +28,7 @@ import numpy as np
 from jax_md import partition, space
 from jaxtyping import Array, Bool, Float, Int, Scalar
 
-from ectjax.coulomb import ewald_parameters
+from ectjax.coulomb import long_range_parameters
 from ectjax.ensemble import Equilibration
 from ectjax.load import load_model
 from ectjax.model import Model
@@ -229,7 +229,7 @@ def ect_neighbor_list(
         if cell is not None:
             heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0) / BOX_MARGIN
             images = tuple(math.floor(reach / h + 0.5) for h in heights)
-            long_range = ewald_parameters(cell * BOX_MARGIN, model.cutoff, EWALD_ACCURACY)
+            long_range = long_range_parameters(cell * BOX_MARGIN, numbers.size, model.cutoff, EWALD_ACCURACY)
         return ECTNeighborList(
             pairs=pairs,
             reference=_reference(R, current),

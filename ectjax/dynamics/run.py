@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ectjax.calculate import Results, calculate
-from ectjax.coulomb import ewald_parameters
+from ectjax.coulomb import long_range_parameters
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
 from ectjax.model import Model
 from ectjax.neighbors import VerletList, neighbor_list
@@ -157,7 +157,7 @@ class Simulation:
         self.verlet = VerletList(pairs, jnp.asarray(positions), _array(cell), cutoff, self.skin)
         long_range = self.system.long_range
         if cell is not None:
-            long_range = ewald_parameters(cell * BOX_MARGIN, cutoff, EWALD_ACCURACY)
+            long_range = long_range_parameters(cell * BOX_MARGIN, len(self.system.species), cutoff, EWALD_ACCURACY)
         self.system = eqx.tree_at(
             lambda s: (s.neighbors, s.long_range), self.system, (pairs, long_range), is_leaf=lambda x: x is None
         )
