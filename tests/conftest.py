@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 from types import SimpleNamespace
 
 import jax
@@ -24,3 +25,11 @@ def cli(capsys):
         return SimpleNamespace(code=code, out=captured.out, err=captured.err)
 
     return run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _drop_compiled_programs():
+    """Every compiled program holds memory maps, of which a process may have 65,530: free them after each module."""
+    yield
+    jax.clear_caches()
+    gc.collect()
