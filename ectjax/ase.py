@@ -47,7 +47,7 @@ class ECTCalculator(Calculator):
         charge: total charge in e, per cell if periodic. `atoms.info["charge"]` and the sum of ASE's initial
             charges, where set, must agree with it: a contradiction is an error, never silently resolved.
         dtype: "float64" or "float32".
-        cutoff: Å, instead of the parameter set's own.
+        cutoff, pair, embedding: instead of the parameter set's own, see `ectjax.load_model`.
         skin: Å; neighbour lists are kept until an atom has moved half of it.
         tolerance, max_iterations: of the equilibration, see `ectjax.ensemble.equilibrate`.
         warm_start: Å; the last weights are the start of the next solve where no atom moved farther than this
@@ -67,6 +67,8 @@ class ECTCalculator(Calculator):
         *,
         dtype: str = "float64",
         cutoff: float | None = None,
+        pair: str | None = None,
+        embedding: str | None = None,
         skin: float = 1.0,
         tolerance: float | None = None,
         max_iterations: int = 100,
@@ -84,6 +86,8 @@ class ECTCalculator(Calculator):
             charge=float(charge),
             dtype=np.dtype(dtype).name,
             cutoff=cutoff,
+            pair=pair,
+            embedding=embedding,
             skin=float(skin),
             tolerance=tolerance,
             max_iterations=int(max_iterations),
@@ -165,6 +169,8 @@ class ECTCalculator(Calculator):
                 self._given,
                 symbols or None,
                 cutoff=self.parameters["cutoff"],
+                pair=self.parameters["pair"],
+                embedding=self.parameters["embedding"],
                 dtype=self.parameters["dtype"],
             )
             self._list = None

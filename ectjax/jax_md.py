@@ -154,7 +154,7 @@ def ect_neighbor_list(
         capacity_multiplier: spare room for pairs; a list that outgrows it sets `did_buffer_overflow`.
         fractional_coordinates: whether positions are fractional; found out from `displacement_fn` if None.
         tolerance, max_iterations: of the equilibration.
-        model_options: `cutoff`, `dtype` for `load_model`.
+        model_options: `cutoff`, `pair`, `embedding`, `dtype` for `load_model`.
 
     Raises:
         ValueError: input that `build_system` refuses, or a box that disagrees with `displacement_fn`.

@@ -17,6 +17,8 @@ def load_model(
     elements: Sequence[str] | None = None,
     *,
     cutoff: float | None = None,
+    pair: str | None = None,
+    embedding: str | None = None,
     dtype=None,
 ) -> Model:
     """A model of a parameter set.
@@ -25,13 +27,15 @@ def load_model(
         model: name of a shipped set, path of a parameter file, or a `ParameterSet`.
         elements: symbols to include, in this order; all of the set if None. Fewer elements load faster.
         cutoff: Å, instead of the set's own.
+        pair: "coulomb" or "two_center", instead of the form the set was fitted with.
+        embedding: "dft" or "baskes", instead of the form the set was fitted with.
         dtype: of the arrays; JAX's default float if None.
 
     Raises:
         ValueError: no such set, a damaged file, an element that the set or the tables lack.
     """
     chosen = model if isinstance(model, ParameterSet) else load_parameters(model)
-    basis = basis_of(chosen, elements, cutoff=cutoff)
+    basis = basis_of(chosen, elements, cutoff=cutoff, pair=pair, embedding=embedding)
     with jax.enable_x64(True):
         built = assemble(basis, parameters_of(chosen, basis_symbols(chosen, elements)))
         built = jax.tree.map(jax.device_get, built)
@@ -51,19 +55,26 @@ def basis_symbols(chosen: ParameterSet, elements: Sequence[str] | None) -> tuple
 
 
 def basis_of(
-    chosen: ParameterSet, elements: Sequence[str] | None = None, *, cutoff: float | None = None
+    chosen: ParameterSet,
+    elements: Sequence[str] | None = None,
+    *,
+    cutoff: float | None = None,
+    pair: str | None = None,
+    embedding: str | None = None,
 ) -> Basis:
-    """The parameter-free tables of a set, kept in memory for the next call."""
+    """The parameter-free tables of a set, kept in memory for the next call; arguments as in `load_model`."""
     symbols = basis_symbols(chosen, elements)
-    options = chosen.options
+    options = {"cutoff": DEFAULT_CUTOFF, "energies": "experimental", "pair": "coulomb", "embedding": "dft"}
+    options |= chosen.options
+    options |= {k: v for k, v in (("cutoff", cutoff), ("pair", pair), ("embedding", embedding)) if v is not None}
     states = tuple((s, chosen.states[s]) for s in symbols)
-    cutoff = float(options.get("cutoff", DEFAULT_CUTOFF) if cutoff is None else cutoff)
-    return _cached_basis(states, cutoff, options.get("energies", "experimental"))
+    return _cached_basis(states, tuple(sorted(options.items())))
 
 
 @lru_cache(maxsize=16)
-def _cached_basis(states, cutoff: float, energies: str) -> Basis:
-    return build_basis([s for s, _ in states], states=dict(states), cutoff=cutoff, energies=energies)
+def _cached_basis(states, options) -> Basis:
+    known = {k: v for k, v in options if k in ("cutoff", "energies", "pair", "embedding")}
+    return build_basis([s for s, _ in states], states=dict(states), **known)
 
 
 def parameters_of(chosen: ParameterSet, symbols: Sequence[str]) -> Parameters:

@@ -12,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ectjax.embedding.analytic import baskes_combination, baskes_projection
+from ectjax.embedding.concordance import bond_density
 from ectjax.embedding.table import EmbeddingTable, background_knots, combine, component_values
 from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fourier import k_grid, k_max_of
+from ectjax.pairs.two_center_tables import two_center_array
 from ectjax.radial.spline import locate, polynomial, spline_coefficients
 from ectjax.radial.switching import smoothstep
 from ectjax.tables import Element, load_element
@@ -24,6 +27,8 @@ from ectjax.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 DEFAULT_STATES = ("-1", "0", "+1")
 DEFAULT_CUTOFF = 8.0
+PAIR_FORMS = ("coulomb", "two_center")
+EMBEDDING_FORMS = ("dft", "baskes")
 SWITCH_FRACTION = 0.75
 KNOT_SPACING = 0.03  # Å: spline error of Rφ below 1e-6 eV Å beyond 0.4 Å
 RESONANCE_SOFTENING = 1e-8  # e/bohr³: g(ρ̄) = √(ρ̄ + δ) − √δ keeps a finite slope where no neighbour is
@@ -67,6 +72,7 @@ class Basis(eqx.Module):
     wave_numbers: Float[Array, " K"]
     kernel: Float[Array, "K M"]
     components: Float[Array, "E S 3 B"]
+    projections: tuple[Float[Array, "E S 3 2"], Float[Array, "E S"]] | None
     two_center: Float[Array, "E E S S 3 M"] | None
 
 
@@ -131,7 +137,8 @@ def build_basis(
     cutoff: float = DEFAULT_CUTOFF,
     spacing: float = KNOT_SPACING,
     energies: str = "experimental",
-    two_center: np.ndarray | None = None,
+    pair: str = "coulomb",
+    embedding: str = "dft",
     tables=None,
 ) -> Basis:
     """Radial tables of a set of elements, float64.
@@ -143,22 +150,30 @@ def build_basis(
         cutoff: Å; every short-range function goes smoothly to zero there, from 0.75 cutoff on.
         spacing: Å between knots.
         energies: "experimental" or "computed" state energies.
-        two_center: (E, E, S, S, 3, M) kinetic and exchange-correlation overlaps at `distance_knots`, or None.
+        pair: "coulomb", or "two_center" for the exact two-centre functional in every pair (theory section 3);
+            its tables are shipped for eight elements, else made on first use and cached.
+        embedding: "dft" (Daw) or "baskes": for any prefactors the Baskes curve nearest to Daw's.
         tables: file or folder of tables to use instead of the shipped ones.
 
     Raises:
-        ValueError: unknown element or state, no neutral state, bad cutoff or energies.
+        ValueError: unknown element or state, no neutral state, bad cutoff, or a choice that is not allowed.
     """
     if not np.isfinite(cutoff) or not 2.0 <= cutoff <= 30.0:
         raise ValueError(f"cutoff is {cutoff} Å, allowed are 2 to 30 Å")
-    if energies not in ("experimental", "computed"):
-        raise ValueError(f"energies is {energies!r}, allowed are 'experimental' and 'computed'")
+    for name, value, allowed in (
+        ("energies", energies, ("experimental", "computed")),
+        ("pair", pair, PAIR_FORMS),
+        ("embedding", embedding, EMBEDDING_FORMS),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}, allowed are {' and '.join(map(repr, allowed))}")
     records = [x if isinstance(x, Element) else load_element(x, tables) for x in elements]
     chosen = [_states_of(record, states) for record in records]
     count, most = len(records), max(map(len, chosen))
     charge, energy = np.zeros((count, most)), np.zeros((count, most))
     mask = np.zeros((count, most), bool)
     flat, z, electrons = [], np.zeros((count, most)), np.zeros((count, most))
+    densities: list[list] = [[None] * most for _ in records]
     for e, (record, list_) in enumerate(zip(records, chosen, strict=True)):
         z[e] = record.number
         for s, state in enumerate(list_):
@@ -166,6 +181,7 @@ def build_basis(
             energy[e, s] = state.energy_computed if energies == "computed" else state.energy
             electrons[e, s] = state.electrons
             flat.append((e * most + s, state.density))
+            densities[e][s] = state
     radius = distance_knots(cutoff, spacing) / BOHR_IN_ANGSTROM
     grid = k_grid(radius[-1], k_max_of(z.max()))
     keep = grid.k <= 8.5 / SIGMA_MIN
@@ -195,8 +211,19 @@ def build_basis(
         wave_numbers=grid.k[keep],
         kernel=kernel,
         components=components.reshape(count, most, 3, -1),
-        two_center=two_center,
+        projections=_baskes_projections(records, chosen, most) if embedding == "baskes" else None,
+        two_center=two_center_array(densities, radius) if pair == "two_center" else None,
     )
+
+
+def _baskes_projections(records, chosen, most: int):
+    """Daw's components in Baskes' form, (E, S, 3, 2), and the ranges they were compared on, (E, S)."""
+    projections, end = np.zeros((len(records), most, 3, 2)), np.ones((len(records), most))
+    for e, (record, list_) in enumerate(zip(records, chosen, strict=True)):
+        at_bond = bond_density(record)
+        for s, state in enumerate(list_):
+            projections[e, s], end[e, s] = baskes_projection(state, at_bond)
+    return projections, end
 
 
 def _fourier_and_screening(densities, wave_numbers, radius):
@@ -237,7 +264,11 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
     switch = jnp.asarray(smoothstep(knots, SWITCH_FRACTION * basis.cutoff, basis.cutoff))
     h = background_table(basis.form_factors, parameters.sigma, basis.wave_numbers, basis.kernel)
     h = jnp.maximum(h.reshape(count, count, most, -1), 0.0) * switch
-    free = HARTREE_IN_EV * combine(basis.components, parameters.a[:, None], parameters.b[:, None])
+    a, b = parameters.a[:, None], parameters.b[:, None]
+    if basis.projections is None:
+        free = HARTREE_IN_EV * combine(basis.components, a, b)
+    else:
+        free = HARTREE_IN_EV * baskes_combination(*basis.projections, a, b)
     free = jnp.where(basis.state_mask[:, :, None], free, 0.0)
     embedding = EmbeddingTable.fit(free * parameters.m[:, None, None])
     scaled = switch * basis.penetration * (HARTREE_IN_EV * BOHR_IN_ANGSTROM)

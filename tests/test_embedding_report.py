@@ -5,11 +5,8 @@ import subprocess
 import sys
 
 import jax
-import numpy as np
 import pytest
 
-from ectjax.embedding import EmbeddingTable, baskes_values
-from ectjax.embedding.baskes import baskes
 from ectjax.embedding.concordance import find_minimum
 from ectjax.embedding.report import page, plot_embedding, state_reports, summary
 from ectjax.tables import available_elements, load_element
@@ -72,17 +69,6 @@ def test_command_prints_the_count(tmp_path):
 
 
 def test_plot(tmp_path):
-    path = plot_embedding("H", tmp_path / "h.png")
+    path = plot_embedding(load_element("H"), tmp_path / "h.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["h.png"]
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 20_000
-
-
-def test_baskes_table_follows_the_closed_form(rows):
-    """The tabulated analytic form, built for all states at once; a state without a well gives zero."""
-    wells = [r.result for r in rows if r.result.status != "no minimum"]
-    strength = np.array([c.baskes.strength for c in wells] + [0.0])
-    rho0 = np.array([c.baskes.rho0 for c in wells] + [1.0])
-    table = EmbeddingTable.fit(baskes_values(strength, rho0))
-    rho = np.geomspace(1e-8, 0.5, 200)
-    exact = np.stack([baskes(rho, s, r) for s, r in zip(strength, rho0, strict=True)])
-    np.testing.assert_allclose(table(rho), exact, atol=2e-6)
-    assert np.all(np.asarray(table(rho))[-1] == 0)

@@ -40,6 +40,12 @@ def test_plot_writes_a_picture(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_plot_of_the_embedding_functions(tmp_path):
+    result = run("plot", "H", "--embedding", "--out", tmp_path / "h.png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "h.png").stat().st_size > 20_000
+
+
 @pytest.mark.parametrize("name", ["picture.doc", "nowhere/picture.png"])
 def test_plot_refuses_impossible_files(tmp_path, name):
     result = run("plot", "H", "--out", tmp_path / name)

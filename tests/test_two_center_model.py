@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ectjax.model import Parameters, assemble, build_basis, distance_knots
+from ectjax.model import Parameters, assemble, build_basis
 from ectjax.pairs.two_center import two_center_components
-from ectjax.pairs.two_center_tables import two_center_array
 from ectjax.potential import ensemble_energy, geometry_terms
 from ectjax.system import build_system
 from ectjax.tables import load_element
@@ -20,9 +19,7 @@ A, B, M = np.array([0.7, 1.0]), np.array([0.2, -0.1]), np.array([0.6, 1.3])
 def model():
     with jax.enable_x64(True):
         records = [load_element(symbol) for symbol in ("H", "O")]
-        radius = distance_knots() / BOHR_IN_ANGSTROM
-        u = two_center_array([[r.state("0")] for r in records], radius)
-        basis = build_basis(records, states=["0"], two_center=u)
+        basis = build_basis(records, states=["0"], pair="two_center")
         one = Parameters.uniform(2, sigma=0.8)
         return assemble(basis, Parameters(jnp.array(A), jnp.array(B), one.sigma, one.kappa, jnp.array(M)))
 

@@ -67,19 +67,29 @@ def show(element: ElementArgument, path: PathOption = None) -> None:
 @tables_app.command()
 def plot(
     element: ElementArgument,
-    out: Annotated[Path | None, typer.Option("--out", help="Picture file; default EL_densities.png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Picture file; default EL_densities.png or EL_embedding.png.")
+    ] = None,
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="Embedding functions of all states and their concordance instead.")
+    ] = False,
     path: PathOption = None,
 ) -> None:
     """Radial distributions 4πr²ρ of all states, and their densities on a logarithmic scale, as a picture."""
     atom = load_element(element, path)
-    target = out or Path(f"{atom.symbol}_densities.png")
+    target = out or Path(f"{atom.symbol}_{'embedding' if embedding else 'densities'}.png")
     if target.suffix.lower() not in {".png", ".pdf", ".svg"}:
         raise ValueError(f"--out got {str(target)!r}; allowed endings are .png, .pdf, .svg")
     if not target.resolve().parent.is_dir():
         raise ValueError(f"folder {target.resolve().parent} does not exist; create it or choose another --out")
-    from ._table_plot import plot_element
+    if embedding:
+        from ..embedding.report import plot_embedding
 
-    plot_element(atom, target)
+        plot_embedding(atom, target)
+    else:
+        from ._table_plot import plot_element
+
+        plot_element(atom, target)
     console.print(f"wrote {target}")
 
 

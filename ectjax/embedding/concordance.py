@@ -17,7 +17,8 @@ import numpy as np
 from scipy.optimize import brentq, least_squares, minimize_scalar
 
 from ectjax.embedding.baskes import BaskesParameters, E, baskes, from_minimum
-from ectjax.embedding.daw import SphericalDensity, daw_components
+from ectjax.embedding.daw import SphericalDensity, daw_components, density_terms, evaluate_density
+from ectjax.units import BOHR_IN_ANGSTROM
 
 TOLERANCE = 0.04
 RANGE = 1.0
@@ -110,12 +111,8 @@ def concordance(
         nan, none = float("nan"), BaskesParameters(float("nan"), float("nan"))
         return Concordance("no minimum", nan, nan, none, none, (nan, nan), (nan, nan), nan, nan, nan, nan)
     start = from_minimum(*well)
-    end = reach * start.rho0
-    if bond_density > 0:
-        end = min(max(end, bond_density), COORDINATION * bond_density)
-    # Gauss-Legendre nodes: the rms is an integral over the range
-    node, weight = np.polynomial.legendre.leggauss(_POINTS)
-    rho, weight = 0.5 * end * (1.0 + node), 0.5 * weight
+    end = range_end(reach * start.rho0, bond_density)
+    rho, weight = range_nodes(end)
     problem = _Problem(daw_components(density, rho), rho, weight, start)
 
     strict = problem.solve(1e2, np.zeros(4))
@@ -138,6 +135,27 @@ def concordance(
         depth=problem.depth(best),
         adjustment=float(np.linalg.norm(best)),
     )
+
+
+def range_end(wanted: float, bond_density: float) -> float:
+    """Upper end of a compared range in electrons/Bohr³: `wanted`, held between one neighbour's worth and twelve."""
+    if bond_density <= 0:
+        return wanted
+    return min(max(wanted, bond_density), COORDINATION * bond_density)
+
+
+def range_nodes(end: float):
+    """(ρ, weight) (n,) on 0 < ρ < end: Gauss-Legendre nodes and weights; an rms is then an integral."""
+    node, weight = np.polynomial.legendre.leggauss(_POINTS)
+    return 0.5 * end * (1.0 + node), 0.5 * weight
+
+
+def bond_density(record) -> float:
+    """Density of an element's neutral atom at twice its covalent radius, electrons/Bohr³."""
+    from ase.data import covalent_radii
+
+    distance = np.array([2.0 * covalent_radii[record.number] / BOHR_IN_ANGSTROM])
+    return float(evaluate_density(density_terms(record.state("0")), distance)[0][0])
 
 
 class _Problem:

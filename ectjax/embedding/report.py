@@ -5,6 +5,7 @@ concordance and which do not, and writes the page.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from ectjax.embedding.baskes import baskes
-from ectjax.embedding.concordance import RANGE, TOLERANCE, Concordance, concordance
-from ectjax.embedding.daw import daw_components, density_terms, evaluate_density
-from ectjax.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+from ectjax.embedding.concordance import RANGE, TOLERANCE, Concordance, bond_density, concordance
+from ectjax.embedding.daw import daw_components
+from ectjax.units import HARTREE_IN_EV
 
 PUBLISHED = {  # E_c in eV and A, M. I. Baskes, Phys. Rev. B 46, 2727 (1992); H as the dimer
     "H": (2.235, 2.27), "Li": (1.65, 0.87), "C": (7.37, 1.00), "Na": (1.13, 0.90), "Mg": (1.55, 1.11),
@@ -49,14 +50,6 @@ def state_reports(
             result = concordance(state, tolerance, bond_density=at_bond)
             rows.append(StateReport(record.symbol, record.number, state.label, state.bound, result, at_bond))
     return rows
-
-
-def bond_density(record) -> float:
-    """Density of an element's neutral atom at twice its covalent radius, electrons/Bohr³."""
-    from ase.data import covalent_radii
-
-    distance = np.array([2.0 * covalent_radii[record.number] / BOHR_IN_ANGSTROM])
-    return float(evaluate_density(density_terms(record.state("0")), distance)[0][0])
 
 
 def summary(rows: Sequence[StateReport]) -> str:
@@ -163,16 +156,13 @@ def _comparison(rows):
     return lines
 
 
-def plot_embedding(symbol: str, path: str | Path, tables=None) -> Path:
-    """Both forms and the concordance for all states of an element, one panel each, as a picture at `path`.
+def plot_embedding(record, path: str | Path) -> Path:
+    """Both forms and the concordance for all states of an `Element`, one panel each, as a picture at `path`.
 
     Densities in electrons/bohr³, energies in eV. Returns the path.
     """
     from matplotlib.figure import Figure
 
-    from ectjax.tables import load_element
-
-    record = load_element(symbol, tables)
     columns = min(3, len(record.states))
     shape = (-(-len(record.states) // columns), columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * shape[0]), layout="constrained")
@@ -200,8 +190,14 @@ def plot_embedding(symbol: str, path: str | Path, tables=None) -> Path:
         ax.axvspan(*result.range, color="0.95", zorder=-1)
         title = f"{result.status}, rms {100 * result.relative_rms:.1f} %"
         ax.legend(fontsize=7, title=title, title_fontsize=7)
-    figure.savefig(path, dpi=150)
-    return Path(path)
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=150)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

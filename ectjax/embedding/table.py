@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ectjax.embedding.baskes import baskes
 from ectjax.embedding.daw import daw_components
 from ectjax.radial.spline import locate, polynomial, spline_coefficients
 
@@ -38,17 +37,6 @@ def combine(components: Float[Array, "*batch 3 n"], a, b) -> Float[Array, "*batc
     """a * tf + b * vw + xc: knot values in Hartree; prefactors a, b broadcast with (*batch,)."""
     a, b = jnp.asarray(a)[..., None], jnp.asarray(b)[..., None]
     return a * components[..., 0, :] + b * components[..., 1, :] + components[..., 2, :]
-
-
-def baskes_values(
-    strength, rho0, n: int = KNOTS, maximum: float = MAXIMUM, scale: float = SCALE
-) -> Float[Array, "*batch n"]:
-    """Baskes' form at the knots, for `EmbeddingTable.fit`: A E_c and ρ0 of shape (*batch,), differentiable.
-
-    A state without a well has strength 0 and any positive ρ0.
-    """
-    strength, rho0 = jnp.asarray(strength)[..., None], jnp.asarray(rho0)[..., None]
-    return baskes(jnp.asarray(background_knots(n, maximum, scale)), strength, rho0)
 
 
 class EmbeddingTable(eqx.Module):

@@ -57,7 +57,7 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
 
 @eqx.filter_custom_jvp
 def implicit_minimum(args, total_charge, starts, fixed):
-    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (iterations, evaluations).
+    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (residual, iterations, evaluations).
 
     Differentiable in `args` and `total_charge`; `starts` and `fixed` = (energy, charges, mask, tolerance,
     max_iterations) are constants of the solve.
@@ -67,11 +67,11 @@ def implicit_minimum(args, total_charge, starts, fixed):
 
     def descend(start):
         state = minimise(problem, start, tolerance=tolerance, max_iterations=max_iterations)
-        return state.amplitudes, state.point.energy, state.iterations, state.evaluations
+        return state.amplitudes, state.point.energy, state.residual, state.iterations, state.evaluations
 
-    ends, energies, iterations, evaluations = jax.lax.map(descend, starts)
-    best = jnp.argmin(jnp.where(jnp.isnan(energies), jnp.inf, energies))
-    return ends[best], (jnp.sum(iterations), jnp.sum(evaluations))
+    ends, energies, residuals, iterations, evaluations = jax.lax.map(descend, starts)
+    best = jnp.argmin(energies)
+    return ends[best], (residuals[best], jnp.sum(iterations), jnp.sum(evaluations))
 
 
 @implicit_minimum.def_jvp

@@ -49,6 +49,8 @@ def evaluate(problem: Problem, amplitudes) -> Point:
 class NewtonState(NamedTuple):
     amplitudes: Array
     point: Point
+    first: Multipliers
+    diagonal: Array
     residual: Array
     iterations: Array
     evaluations: Array
@@ -113,13 +115,15 @@ def _conjugate_gradient(hessian, gradient, precondition, max_steps, floor):
 def minimise(
     problem: Problem, amplitudes, *, tolerance, max_iterations: int, max_products: int = 60
 ) -> NewtonState:
-    """Follow the energy down from `amplitudes` until the residual is below `tolerance` (eV)."""
+    """Follow the energy down from `amplitudes` until the residual is below `tolerance` (eV).
+
+    The start need not fulfil the constraints: it is the end of a step of zero length from an energy of infinity.
+    """
     charges, mask, total = problem.charges, problem.mask, problem.total_charge
     eps = jnp.finfo(amplitudes.dtype).eps
 
     def step(state: NewtonState) -> NewtonState:
-        c, old = state.amplitudes, state.point.energy
-        first, diagonal, _ = first_order(problem, c, state.point)
+        c, old, first, diagonal = state.amplitudes, state.point.energy, state.first, state.diagonal
         _, product = jax.linearize(lambda x: evaluate(problem, x).gradient, c)
 
         def project(v):
@@ -142,35 +146,35 @@ def minimise(
         length = jnp.sqrt(jnp.max(jnp.sum(direction**2, axis=1)))
         direction = direction * jnp.minimum(1.0, _MAX_ROTATION / jnp.where(length > 0, length, 1.0))
         slope = jnp.minimum(jnp.sum(first.gradient * direction), 0.0)
-# rounding of an energy is that of its terms, which are some 100 eV per atom and cancel
+        # rounding of an energy is that of its terms, which are some 100 eV per atom and cancel
         noise = 4 * eps * (jnp.abs(old) + 100.0 * c.shape[0])
 
-        def trial(t):
+        def too_high(carry):
+            t, _, point, trials = carry
+            rising = ~(point.energy <= old + 1e-4 * t * slope + noise)
+            return (trials == 0) | (rising & (t > 1e-6))
+
+        def trial(carry):
+            t, _, _, trials = carry
+            t = jnp.where(trials == 0, 1.0, 0.4 * t)
             # |c| leaves the weights as they are and never raises a resonance energy −κ c_α c_β
             moved = retract(jnp.abs(c + t * direction), charges, mask, total)
-            return moved, evaluate(problem, moved)
+            return t, moved, evaluate(problem, moved), trials + 1
 
-        def too_high(carry):
-            t, _, point, _ = carry
-            return ~(point.energy <= old + 1e-4 * t * slope + noise) & (t > 1e-6)
-
-        def shorter(carry):
-            t, _, _, count = carry
-            return (0.4 * t, *trial(0.4 * t), count + 1)
-
-        one = jnp.ones((), c.dtype)
-        first_trial = (one, *trial(one), jnp.ones((), jnp.int32))
-        _, moved, point, trials = jax.lax.while_loop(too_high, shorter, first_trial)
+        begin = (jnp.ones((), c.dtype), c, state.point, jnp.zeros((), jnp.int32))
+        _, moved, point, trials = jax.lax.while_loop(too_high, trial, begin)
         accepted = point.energy <= old + noise
         moved, point = jax.tree.map(
             lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point)
         )
-        _, _, residual = first_order(problem, moved, point)
+        first, diagonal, residual = first_order(problem, moved, point)
         # rounding bounds the residual from below: stop when neither energy nor residual falls any more
         flat = (old - point.energy <= noise) & (residual > 0.5 * state.residual) & (products < max_products)
         return NewtonState(
             moved,
             point,
+            first,
+            diagonal,
             residual,
             state.iterations + 1,
             state.evaluations + trials + products + 1,
@@ -180,7 +184,16 @@ def minimise(
     def go_on(state: NewtonState):
         return (state.residual > tolerance) & (state.iterations < max_iterations) & (state.stalled < 3)
 
-    point = evaluate(problem, amplitudes)
-    _, _, residual = first_order(problem, amplitudes, point)
-    zero = jnp.zeros((), jnp.int32)
-    return jax.lax.while_loop(go_on, step, NewtonState(amplitudes, point, residual, zero, zero + 1, zero))
+    zeros, before = jnp.zeros_like(amplitudes), jnp.full((), -1, jnp.int32)
+    zero, infinity = (jnp.full((), x, amplitudes.dtype) for x in (0.0, jnp.inf))
+    start = NewtonState(
+        amplitudes,
+        Point(infinity, zeros, zeros),
+        Multipliers(zero, zeros, zeros, jnp.ones_like(zero), zeros),
+        jnp.ones_like(amplitudes),
+        infinity,
+        before,
+        before,
+        jnp.zeros((), jnp.int32),
+    )
+    return jax.lax.while_loop(go_on, step, start)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ectjax.ensemble._implicit import implicit_minimum
-from ectjax.ensemble._manifold import retract
 from ectjax.ensemble._multipliers import mean_charge
 from ectjax.ensemble._newton import Problem, evaluate, first_order
 from ectjax.ensemble._result import Equilibration
@@ -54,23 +53,21 @@ def equilibrate(
     charges = jnp.where(some, charges, 0.0)
     allowed = _allowed(charges, full, jax.lax.stop_gradient(total_charge))
     fixed = (energy, charges, allowed, tolerance, max_iterations)
-    frozen, padded = jax.lax.stop_gradient((total_charge, jnp.arange(mask.shape[1]) == 0))
-    starts = jnp.where(some, jax.lax.stop_gradient(starts), padded.astype(dtype))
-    starts = jax.lax.map(lambda start: retract(start, charges, allowed, frozen), starts)
-    amplitudes, (iterations, evaluations) = implicit_minimum(args, total_charge, starts, fixed)
-    problem = Problem(energy, args, charges, allowed, total_charge)
+    padded = (jnp.arange(mask.shape[1]) == 0).astype(dtype)
+    starts = jnp.where(some, jax.lax.stop_gradient(starts), padded)
+    amplitudes, (residual, iterations, evaluations) = implicit_minimum(args, total_charge, starts, fixed)
+    # at the end of the reachable range μ is where states outside `allowed` would take part
+    problem = Problem(energy, args, charges, full, total_charge)
     point = evaluate(problem, amplitudes)
-    first, _, residual = first_order(problem, amplitudes, point)
-    outer, _, _ = first_order(problem._replace(mask=full), amplitudes, point)
-    potential = jnp.where(jnp.all(allowed == full), first.chemical_potential, outer.chemical_potential)
+    first, _, _ = first_order(problem, amplitudes, point)
     weights = amplitudes**2
     return Equilibration(
         weights=weights,
         amplitudes=amplitudes,
         charges=mean_charge(amplitudes, charges),
-        chemical_potential=potential,
+        chemical_potential=first.chemical_potential,
         energy=point.energy,
-        residual=jax.lax.stop_gradient(residual),
+        residual=residual,
         iterations=iterations,
         evaluations=evaluations,
         converged=residual <= tolerance,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ectjax.fitting.curves import Diatomic, read_diatomics
 from ectjax.fitting.train import BOUNDS
-from ectjax.model import DEFAULT_CUTOFF, DEFAULT_STATES
+from ectjax.model import DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS
 from ectjax.tables import available_elements
 
 SCHEMA: dict[str, dict[str, type | tuple]] = {
@@ -17,9 +17,11 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "states": (list, dict),
         "cutoff": (int, float),
         "energies": str,
+        "pair": str,
+        "embedding": str,
     },
     "data": {"diatomics": str},
-    "start": {"set": str, "a": (int, float), "b": (int, float), "sigma": (int, float), "kappa": (int, float)},
+    "start": {"set": str, **dict.fromkeys(BOUNDS, (int, float))},
     "bounds": {name: dict for name in BOUNDS},
     "train": {
         "steps": int,
@@ -43,6 +45,8 @@ class FitConfig:
     states: tuple[str, ...] | dict[str, tuple[str, ...]]
     cutoff: float
     energies: str
+    pair: str
+    embedding: str
     diatomics: tuple[Diatomic, ...]
     start: dict[str, float | str]
     train: dict
@@ -93,11 +97,21 @@ def read_config(path: str | Path) -> FitConfig:
         states=states,
         cutoff=float(model.get("cutoff", DEFAULT_CUTOFF)),
         energies=model.get("energies", "experimental"),
+        pair=_one_of(path, model, "pair", PAIR_FORMS),
+        embedding=_one_of(path, model, "embedding", EMBEDDING_FORMS),
         diatomics=tuple(pairs),
         start=dict(start),
         train=dict(train),
         bounds=_checked_bounds(path, content.get("bounds", {}), elements),
     )
+
+
+def _one_of(path: Path, model: dict, key: str, allowed: tuple[str, ...]) -> str:
+    """A named choice of [model], the first allowed one if the file is silent."""
+    value = model.get(key, allowed[0])
+    if value not in allowed:
+        raise ValueError(f"{path}: [model] {key} = {value!r}; allowed are {', '.join(map(repr, allowed))}")
+    return value
 
 
 def _checked_bounds(path: Path, bounds: dict, elements: tuple[str, ...]) -> dict[str, dict[int, tuple[float, float]]]:

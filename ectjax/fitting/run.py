@@ -23,9 +23,9 @@ STARTS = {"a": (0.1, 1.2), "b": (-0.3, 0.6), "sigma": (0.5, 2.0), "kappa": (1.0,
 def start_parameters(config: FitConfig, index: int) -> Parameters:
     """Start number `index`: the configured one for 0, then draws from `STARTS` under the configured seed."""
     n = len(config.elements)
-    base = {"a": 0.5, "b": 0.0, "sigma": 1.0, "kappa": 20.0}
+    base = {"a": 0.5, "b": 0.0, "sigma": 1.0, "kappa": 20.0, "m": 1.0}
     base.update({k: float(v) for k, v in config.start.items() if k != "set"})
-    values = {k: np.full(n, base[k]) for k in base} | {"m": np.ones(n)}
+    values = {k: np.full(n, base[k]) for k in base}
     if "set" in config.start:
         known = load_parameters(str(config.start["set"]))
         for row, symbol in enumerate(config.elements):
@@ -49,7 +49,14 @@ def run_fit(
     `report` is called with (start, evaluation, root of the summed squared errors).
     """
     with jax.enable_x64(True):
-        basis = build_basis(config.elements, states=config.states, cutoff=config.cutoff, energies=config.energies)
+        basis = build_basis(
+            config.elements,
+            states=config.states,
+            cutoff=config.cutoff,
+            energies=config.energies,
+            pair=config.pair,
+            embedding=config.embedding,
+        )
         data = curve_data(list(config.diatomics), basis)
         train = config.train
         best: Fit | None = None
@@ -59,7 +66,7 @@ def run_fit(
                 data,
                 start_parameters(config, index),
                 weights=Weights(float(train.get("charge_weight", 1.0)), float(train.get("prior", 0.0))),
-                fixed=("m", *train.get("fixed", ())),
+                fixed=(*(("m",) if config.pair == "coulomb" else ()), *train.get("fixed", ())),
                 bounds=config.bounds,
                 steps=int(train.get("steps", 60)),
                 tolerance=float(train.get("tolerance", 1e-5)),
@@ -81,7 +88,7 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
         description=config.description,
         elements={s: {k: float(numbers[k][n]) for k in FIELDS} for n, s in enumerate(config.elements)},
         states=dict(zip(config.elements, basis.labels, strict=True)),
-        options={"cutoff": config.cutoff, "energies": config.energies, "pair": "coulomb", "embedding": "dft"},
+        options={k: getattr(config, k) for k in ("cutoff", "energies", "pair", "embedding")},
         provenance={
             "method": "bounded least squares on Morse curves (8 points, 0.85 to 2.2 R_e) and charges mu/R_e",
             "pairs": [f"{p.a}-{p.b}" for p in config.diatomics],
