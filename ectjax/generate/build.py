@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -16,22 +16,13 @@ from ..tables.verify import evaluate, verify_state
 from ..units import HARTREE_IN_EV
 from .fit import Fit, fit_density
 from .low_spin import low_spin_change
+from .outcome import Outcome
 from .pyscf_atom import RADII, VOLUME_WEIGHTS
 from .reference import Reference, compute
 from .states import Recipe, choose_states, recipes
 
 _STORED = slice(400, None, 7)  # reference radii kept in the file: 1e-4 … 90 bohr
 _UNBOUND_IONISATION = 0.2 / HARTREE_IN_EV
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one state: "built", "kept" from an earlier run, or "failed" with the reason."""
-
-    symbol: str
-    label: str
-    status: str
-    message: str = ""
 
 
 @cache
