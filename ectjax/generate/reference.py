@@ -44,7 +44,8 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
             raise ValueError(f"{where} is computed relative to the neutral ground state; build state 0 first")
         energy, change = low_spin_change(symbol, recipe)
         electrons = valence_electrons(recipe)
-        method = f"{neutral.method}; {recipe.term} - ground term by state-averaged CASSCF({electrons},4) and NEVPT2"
+        splitting = f"{recipe.term} - ground term by state-averaged CASSCF({electrons},4), NEVPT2 and FCI"
+        method = f"{neutral.method}; {splitting}"
         density = neutral.density + change
         return Reference(density, neutral.energy + energy, method, level_of_theory(symbol).basis, float("nan"))
     level = level_of_theory(symbol)

@@ -85,7 +85,7 @@ def reason(state: AtomicState) -> str:
     if not state.bound:
         return "not bound in isolation; the energy depends on the basis"
     if "NEVPT2" in state.method:
-        return "minimal active space for the splitting of the terms"
+        return "splitting of the terms in a small active space and basis"
     left_out = [] if "X2C" in state.method else ["relativity"]
     if "X2C" in state.method:
         left_out.append("spin-orbit coupling")
