@@ -8,8 +8,10 @@ import pytest
 from ectjax.generate import build
 from ectjax.generate.build import build_element, decay_exponent, measured_energy
 from ectjax.generate.fit import _LAYOUTS, fit_density
-from ectjax.generate.reference import RADII, VOLUME_WEIGHTS, Reference, compute, spherical_density
-from ectjax.generate.states import aufbau, recipes
+from ectjax.generate.occupations import aufbau, d_block
+from ectjax.generate.pyscf_atom import RADII, VOLUME_WEIGHTS, spherical_density
+from ectjax.generate.reference import Reference, compute
+from ectjax.generate.states import recipes
 from ectjax.tables import load_element
 from ectjax.tables.verify import count_error, cusp_error, evaluate, smallest
 from ectjax.units import HARTREE_IN_EV
@@ -54,9 +56,68 @@ def test_ground_configurations_follow_hund(electrons, configuration, term, spin)
 def test_every_recipe_has_the_right_number_of_electrons():
     from ectjax.tables import NUMBERS
 
-    for symbol in list(NUMBERS)[:20]:
+    for symbol in list(NUMBERS)[:36]:
         for recipe in recipes(symbol).values():
             assert recipe.electrons == NUMBERS[symbol] - recipe.charge
+            assert recipe.roots or recipe.term.startswith(str(recipe.spin + 1))
+            if recipe.leaves:
+                assert recipe.leaves.electrons == recipe.electrons - 1
+                assert abs(recipe.leaves.spin - recipe.spin) == 1
+
+
+def test_every_element_to_krypton_has_its_charge_states_and_excitations():
+    from ectjax.tables import SYMBOLS
+
+    for symbol in SYMBOLS[1:36]:
+        labels = set(recipes(symbol))
+        assert {"0", "+1", "+2", "0*"} <= labels
+    for symbol in "Al Ga Sc Ti V Cr Fe Co".split():
+        assert "+3" in recipes(symbol)
+    for symbol in ("O", "S"):
+        assert not recipes(symbol)["-2"].bound
+
+
+@pytest.mark.parametrize(
+    ("counts", "configuration", "term"),
+    [((2, 2), "[Ar] 3d2 4s2", "3F"), ((5, 1), "[Ar] 3d5 4s", "7S"), ((7, 0), "[Ar] 3d7", "4F"),
+     ((6, 2), "[Ar] 3d6 4s2", "5D"), ((10, 1, 1), "[Ar] 3d10 4s 4p", "3P"), ((9, 0), "[Ar] 3d9", "2D")],
+)  # fmt: skip
+def test_transition_configurations_follow_hund(counts, configuration, term):
+    found = d_block(*counts)
+    assert found[:2] == (configuration, term)
+    assert sum(a + b for a, b in found[2].values()) == 18 + sum(counts)
+
+
+@pytest.mark.parametrize(
+    ("d", "letter"), [(1, 2), (2, 3), (3, 3), (4, 2), (5, 0), (6, 2), (7, 3), (8, 3), (9, 2), (10, 0)]
+)
+def test_determinants_of_the_3d_row_are_pure_terms(d, letter):
+    """⟨L²⟩ of the real-orbital determinant is L(L+1): no other term of dⁿ is mixed in."""
+    from ectjax.generate.occupations import _HUND_D
+
+    assert "SPDFG".index(_HUND_D[d][0]) == letter
+    m = np.arange(-2, 3)
+    plus = np.diag(np.sqrt(6 - m[:-1] * (m[:-1] + 1.0)), -1)  # l₊ in the basis m = −2 … 2
+    ladder = {"x": (plus + plus.T) / 2, "y": (plus - plus.T) / 2j, "z": np.diag(m).astype(complex)}
+    root = np.sqrt(0.5)
+    orbitals = {
+        "z2": [0, 0, 1, 0, 0],
+        "x2": [root, 0, 0, 0, root],
+        "xy": [1j * root, 0, 0, 0, -1j * root],
+        "xz": [0, root, 0, -root, 0],
+        "yz": [0, 1j * root, 0, 1j * root, 0],
+    }
+    total = 0.0
+    for operator in ladder.values():
+        mean = 0.0
+        for names in _HUND_D[d][1:]:
+            filled = np.array([orbitals[name] for name in names.split()], complex).reshape(-1, 5)
+            inside = filled.conj() @ operator @ filled.T
+            square = filled.conj() @ operator @ operator @ filled.T
+            mean += np.trace(inside).real
+            total += np.trace(square).real - np.trace(inside @ inside).real
+        total += mean**2
+    assert total == pytest.approx(letter * (letter + 1), abs=1e-12)
 
 
 def test_measured_energies_add_up():

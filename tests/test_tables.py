@@ -140,9 +140,10 @@ def test_outer_density_falls_without_bumps(symbol, label):
 
 @pytest.mark.parametrize(("symbol", "label"), STATES)
 def test_computed_energies_stand_beside_measured_ones(symbol, label):
-    state = load_element(symbol).state(label)
+    element = load_element(symbol)
+    state = element.state(label)
     difference = energy_difference_ev(state)
-    assert math.isnan(difference) or abs(difference) < 2.5 * energy_tolerance(state)
+    assert math.isnan(difference) or abs(difference) < 2.5 * energy_tolerance(state, element.number)
 
 
 def test_the_documentation_page_belongs_to_the_files(tmp_path):

@@ -88,4 +88,46 @@ def test_build_refuses_what_it_cannot_make(tmp_path, arguments, message):
 def test_page_lists_every_element(tmp_path):
     assert run("page", "--out", tmp_path / "tables.md").exit_code == 0
     text = (tmp_path / "tables.md").read_text()
-    assert "## Na" in text and "What misses its goal" in text
+    assert "## Na" in text and "Goals and what misses them" in text
+
+
+def test_one_element_without_recipes_does_not_stop_the_batch(tmp_path):
+    result = run("build", "Xe", "H", "--states=0,+1", "--out", tmp_path)
+    assert isinstance(result.exception, ValueError) and "Xe" in str(result.exception)
+    assert "no recipes for Xe" in result.output
+    assert load_element("H", tmp_path).labels == ("0", "+1")
+
+
+def test_a_damaged_file_does_not_stop_the_batch(tmp_path):
+    (tmp_path / "He.h5").write_text("broken")
+    result = run("build", "He", "H", "--states=0,+1", "--out", tmp_path)
+    assert isinstance(result.exception, ValueError) and "He all" in str(result.exception)
+    assert load_element("H", tmp_path).labels == ("0", "+1")
+
+
+def test_goals_are_printed_with_the_worst_figures(folder):
+    result = run("goals", "--path", folder)
+    assert result.exit_code == 0
+    for goal in (
+        "electron count",
+        "nuclear cusp",
+        "slowest exponent",
+        "fit error",
+        "self-repulsion",
+        "ionisation step",
+    ):
+        assert goal in result.output
+
+
+def test_goals_name_what_misses_and_why(tmp_path):
+    import dataclasses
+
+    from ectjax.tables import Element, write_table
+
+    hydrogen = load_element("H")
+    wrong = dataclasses.replace(hydrogen.state("+1"), energy_computed=0.6)
+    write_table(Element("H", 1, (hydrogen.state("0"), wrong)), tmp_path / "H.h5")
+    result = run("goals", "--path", tmp_path)
+    assert "H +1  ionisation step" in result.output and "left out" in result.output
+    nothing = run("goals", "--path", tmp_path / "nowhere")
+    assert isinstance(nothing.exception, ValueError) and "no tables" in str(nothing.exception)

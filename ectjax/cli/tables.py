@@ -1,6 +1,6 @@
 """`ectjax tables`: list, show, plot, build and verify the atomic tables."""
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ..tables import available_elements, load_element, symbol_of, table_directory
+from ..tables import SYMBOLS, available_elements, load_element, symbol_of, table_directory
+from ..tables.goals import tally
 from ..tables.verify import energy_difference_ev, verify_element
 from ..units import HARTREE_IN_EV
 
@@ -95,7 +96,9 @@ def plot(
 
 @tables_app.command()
 def build(
-    elements: Annotated[list[str], typer.Argument(metavar="EL...", help="Symbols or atomic numbers.")],
+    elements: Annotated[
+        list[str], typer.Argument(metavar="EL...", help="Symbols, atomic numbers, or 'all' (H to Kr).")
+    ],
     states: Annotated[
         list[str] | None,
         typer.Option("--states", help="Labels, e.g. --states=-1,0,+1 (also repeated); default: all."),
@@ -105,13 +108,11 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build states again that the files already hold.")] = False,
 ) -> None:
     """Build tables with PySCF (extra `generate`). Run again to go on after an interruption."""
-    from ..generate import build_element
-    from ..generate.states import choose_states
+    from ..generate import Outcome, build_element
 
-    symbols = list(dict.fromkeys(symbol_of(element) for element in elements))
     labels = [label.strip() for given in states for label in given.split(",") if label.strip()] if states else None
-    total = sum(len(choose_states(s, list({"0": 0, **dict.fromkeys(labels)}) if labels else None)) for s in symbols)
-    failures = []
+    symbols, total, refused = _buildable(elements, labels)
+    failures = list(refused)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("states", total=total)
@@ -123,19 +124,52 @@ def build(
             if outcome.status == "failed":
                 failures.append(outcome)
 
+        for outcome in refused:
+            console.print(f"{outcome.symbol:>2} refused {outcome.message}", highlight=False, markup=False)
         if jobs == 1:
             for symbol in symbols:
                 progress.update(task, description=symbol)
-                build_element(symbol, labels, out, force, report)
+                try:
+                    build_element(symbol, labels, out, force, report)
+                except ValueError as error:  # a damaged file; the other elements go on
+                    report(Outcome(symbol, "all", "failed", str(error)))
         else:
             with ProcessPoolExecutor(min(jobs, len(symbols)), mp_context=get_context("spawn")) as pool:
-                running = [pool.submit(build_element, symbol, labels, out, force) for symbol in symbols]
+                running = {pool.submit(build_element, symbol, labels, out, force): symbol for symbol in symbols}
                 for future in as_completed(running):
-                    for outcome in future.result():
+                    try:
+                        outcomes = future.result()
+                    except (ValueError, OSError, BrokenExecutor) as error:
+                        outcomes = [Outcome(running[future], "all", "failed", str(error) or "the process was killed")]
+                    for outcome in outcomes:
                         report(outcome)
     if failures:
         named = ", ".join(f"{f.symbol} {f.label}" for f in failures)
+        total += len(refused)
         raise ValueError(f"{len(failures)} of {total} states failed ({named}); reasons are above, the rest is in {out}")
+
+
+def _buildable(elements: list[str], labels: list[str] | None) -> tuple[list[str], int, list]:
+    """Symbols to build, their number of states, and what is refused; ValueError if nothing is left to build."""
+    from ..generate import Outcome
+    from ..generate.states import choose_states
+
+    symbols, total, refused = [], 0, []
+    for element in [s for e in elements for s in (SYMBOLS[:36] if e.lower() == "all" else [e])]:
+        try:
+            symbol = symbol_of(element)
+            chosen = choose_states(symbol, list({"0": 0, **dict.fromkeys(labels)}) if labels else None)
+        except ValueError as error:
+            if len(elements) == 1 and element.lower() == elements[0].lower():
+                raise
+            refused.append(Outcome(element, ",".join(labels or ["all"]), "failed", str(error)))
+            continue
+        if symbol not in symbols:
+            symbols.append(symbol)
+            total += len(chosen)
+    if not symbols:
+        raise ValueError("; ".join(outcome.message for outcome in refused))
+    return symbols, total, refused
 
 
 @tables_app.command()
@@ -169,6 +203,24 @@ def verify(path: PathOption = None) -> None:
     console.print(f"{checked} states in {len(files)} files checked, {len(bad)} wrong")
     if bad:
         raise ValueError(f"{len(bad)} wrong: {', '.join(bad)}; rebuild with 'ectjax tables build EL --force'")
+
+
+@tables_app.command()
+def goals(path: PathOption = None) -> None:
+    """Print every goal of the tables beside the worst stored figure, then what misses it and why."""
+    elements = [load_element(symbol, path) for symbol in available_elements(path)]
+    if not elements:
+        raise ValueError(f"no tables in {path or table_directory()}; make some with 'ectjax tables build H'")
+    table = Table("goal", "allowed", "figures", "worst", "where", "misses", box=None)
+    rows = tally(elements)
+    for row in rows:
+        allowed = " or ".join(f"{limit:g}" for limit in row.limits)
+        where = f"{row.worst.symbol} {row.worst.label}"
+        table.add_row(row.goal, allowed, str(row.count), f"{row.worst.value:.2g}", where, str(len(row.misses) or ""))
+    console.print(table)
+    for miss in (miss for row in rows for miss in row.misses):
+        text = f"{miss.symbol:>2} {miss.label:<3} {miss.goal} {miss.value:+.3g}, allowed {miss.limit:g} - {miss.reason}"
+        console.print(text, highlight=False, markup=False)
 
 
 @tables_app.command()

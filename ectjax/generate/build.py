@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -15,21 +15,14 @@ from ..tables import AtomicState, Element, read_table, symbol_of, write_table
 from ..tables.verify import evaluate, verify_state
 from ..units import HARTREE_IN_EV
 from .fit import Fit, fit_density
-from .reference import RADII, VOLUME_WEIGHTS, Reference, compute
+from .low_spin import low_spin_change
+from .outcome import Outcome
+from .pyscf_atom import RADII, VOLUME_WEIGHTS
+from .reference import Reference, compute
 from .states import Recipe, choose_states, recipes
 
 _STORED = slice(400, None, 7)  # reference radii kept in the file: 1e-4 … 90 bohr
 _UNBOUND_IONISATION = 0.2 / HARTREE_IN_EV
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one state: "built", "kept" from an earlier run, or "failed" with the reason."""
-
-    symbol: str
-    label: str
-    status: str
-    message: str = ""
 
 
 @cache
@@ -60,13 +53,16 @@ def measured_energy(symbol: str, recipe: Recipe) -> tuple[float, str]:
     return data.get((symbol, "excitation", recipe.excitation), none)
 
 
-def decay_exponent(symbol: str, recipe: Recipe, energy: float) -> tuple[float, str]:
-    """Slowest exponent 2√(2I) and where I comes from; `energy` is the state's own (experimental before computed)."""
+def decay_exponent(symbol: str, recipe: Recipe, energy: float, threshold: float = 0.0) -> tuple[float, str]:
+    """Slowest exponent 2√(2I) and where I comes from; `energy` is the state's own (experimental before computed).
+
+    `threshold` is the energy of the level that `recipe.leaves` names above the cation's ground state, Hartree.
+    """
     if recipe.electrons == 0:
         return 0.0, "bare nucleus"
     if recipe.exact:
         return {"1s": 2.0, "2s": 1.0, "2p": 1.0}[recipe.exact], "exact"
-    if recipe.charge == -1 and not recipe.bound:
+    if recipe.charge < 0 and not recipe.bound:
         ionisation, source = _UNBOUND_IONISATION, "unbound: chosen as if I were 0.2 eV"
     elif recipe.charge == -1:
         ionisation, source = -energy, "electron affinity"
@@ -74,10 +70,10 @@ def decay_exponent(symbol: str, recipe: Recipe, energy: float) -> tuple[float, s
         step, source = experiment()[(symbol, "ionisation", str(recipe.charge + 1))]
         ionisation = step - (energy if recipe.charge == 0 else 0.0)
         source = f"ionisation energy, {source}" + (", less the excitation energy" if recipe.label[-1] == "*" else "")
-        threshold = experiment().get((symbol, "threshold", recipe.label))
-        if threshold:  # the tail belongs to the lowest ion that can be left behind without a spin flip
-            ionisation += threshold[0]
-            source += f", to the lowest spin-allowed level of the cation ({threshold[1]})"
+        if recipe.leaves:  # the tail belongs to the lowest ion that can be left behind without a spin flip
+            left = recipe.leaves
+            ionisation += threshold
+            source += f", to the lowest spin-allowed level of the cation ({left.configuration} {left.term}, computed)"
     if not ionisation > 0:
         raise ValueError(
             f"{symbol} {recipe.label} is not bound (I = {ionisation * HARTREE_IN_EV:.3f} eV); leave it out"
@@ -85,11 +81,14 @@ def decay_exponent(symbol: str, recipe: Recipe, energy: float) -> tuple[float, s
     return 2 * math.sqrt(2 * ionisation), source
 
 
-def make_state(symbol: str, number: int, recipe: Recipe, reference: Reference, zero: float) -> AtomicState:
+def make_state(
+    symbol: str, number: int, recipe: Recipe, reference: Reference, zero: float, threshold: float = 0.0
+) -> AtomicState:
     """Fit one reference and pack it with its energies. ValueError if the result breaks a hard condition."""
     measured, energy_source = measured_energy(symbol, recipe)
     computed = reference.energy - zero
-    decay, decay_source = decay_exponent(symbol, recipe, computed if math.isnan(measured) else measured)
+    own = computed if math.isnan(measured) else measured
+    decay, decay_source = decay_exponent(symbol, recipe, own, threshold)
     if recipe.electrons == 0:
         fit = Fit(np.zeros(1), np.zeros(1, int), np.ones(1))
     elif recipe.exact:
@@ -198,7 +197,8 @@ def build_element(
                 if recipe.label == "0":
                     neutral = reference
                 zero = reference.energy if recipe.label == "0" else kept["0"].fit["total_energy"]
-                kept[recipe.label] = make_state(symbol, number, recipe, reference, zero)
+                threshold = _threshold(symbol, recipe.leaves, kept, engine) if recipe.leaves else 0.0
+                kept[recipe.label] = make_state(symbol, number, recipe, reference, zero, threshold)
                 ordered = sorted(kept.values(), key=lambda s: order.index(s.label) if s.label in order else 99)
                 write_table(Element(symbol, number, tuple(ordered), provenance()), file)
                 outcome = Outcome(symbol, recipe.label, "built")
@@ -212,6 +212,14 @@ def build_element(
                 report(missing)
             return outcomes + rest
     return outcomes
+
+
+def _threshold(symbol: str, left: Recipe, kept: dict[str, AtomicState], engine) -> float:
+    """Energy of an excited cation above its ground state, both computed (Hartree)."""
+    if left.roots:
+        return low_spin_change(symbol, left)[0]
+    ground = kept["+1"].fit["total_energy"] if "+1" in kept else engine(symbol, recipes(symbol)["+1"], None).energy
+    return engine(symbol, left, None).energy - ground
 
 
 def _number(symbol: str) -> int:

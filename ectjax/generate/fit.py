@@ -12,7 +12,7 @@ from scipy.linalg import null_space
 from scipy.optimize import least_squares, nnls
 
 from ..tables.verify import check_grid, evaluate, smallest
-from .reference import RADII, VOLUME_WEIGHTS
+from .pyscf_atom import RADII, VOLUME_WEIGHTS
 from .target import Target, norms
 
 _ABOVE = 1.02  # all other exponents exceed the slowest by this factor

@@ -9,7 +9,7 @@ from math import factorial
 
 import numpy as np
 
-from .reference import RADII, VOLUME_WEIGHTS
+from .pyscf_atom import RADII, VOLUME_WEIGHTS
 
 _STRIDE = 4
 _MOMENT_WEIGHT = 3.0  # electrons² per relative error of a moment

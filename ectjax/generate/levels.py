@@ -1,0 +1,73 @@
+"""Which basis, core and Hamiltonian each element is computed with."""
+
+from dataclasses import dataclass
+
+from ..tables import NUMBERS
+
+
+@dataclass(frozen=True)
+class Level:
+    """Level of theory of one element's states."""
+
+    basis: str
+    """Name in the Basis Set Exchange; "(spdf)" after it drops g and higher functions."""
+    frozen: int
+    """Core orbitals that stay doubly occupied in coupled cluster."""
+    smaller: str = ""
+    """Next smaller basis of the family for the X⁻³ extrapolation of the correlation energy; "" for none."""
+    relativistic: bool = False
+    """Whether the one-electron Hamiltonian is scalar relativistic (X2C)."""
+    small_triples: bool = False
+    """(T) in the smaller basis only: it changes by meV from there on, and is half of the computing time."""
+
+    @property
+    def weight(self) -> float:
+        """Of the difference between the two correlation energies: 27/37 for (T,Q), 8/19 for (D,T)."""
+        return {"Q": 27 / 37, "T": 8 / 19}[self.letter]
+
+    @property
+    def letter(self) -> str:
+        return "Q" if "Q" in self.basis else "T"
+
+    @property
+    def extrapolation(self) -> str:
+        """ "(T,Q)", "(D,T)" or "" for the name of the method."""
+        return {"Q": "(T,Q)", "T": "(D,T)"}[self.letter] if self.smaller else ""
+
+
+def level_of_theory(symbol: str) -> Level:
+    """The level of theory of an element: the best that its number of electrons allows in minutes per state."""
+    z = NUMBERS[symbol]
+    if z <= 2:
+        return _pair("d-aug-cc-pVQZ", 0)
+    if symbol in {"C", "N", "O", "F"}:
+        return _pair("aug-cc-pVQZ", 1)
+    if symbol == "Li":
+        return Level("aug-cc-pCVQZ(spdf)", 0)
+    if symbol == "Na":
+        return _pair("aug-cc-pCVQZ", 1, small_triples=True)
+    if symbol == "Cl":
+        return _pair("aug-cc-pV(Q+d)Z", 5)
+    if z <= 5:
+        return _pair("aug-cc-pCVQZ", 0, small_triples=True)
+    if z == 10:
+        return _pair("aug-cc-pVTZ", 1)
+    if z == 12:
+        return _pair("aug-cc-pCVTZ", 1)
+    if z < 18:  # triple zeta so far; replace the letter to raise it
+        return _pair("aug-cc-pV(T+d)Z", 5)
+    if z == 18:
+        return _pair("aug-cc-pV(Q+d)Z", 5, small_triples=True)
+    if z <= 20:
+        return Level("aug-cc-pwCVTZ-X2C", 5, "aug-cc-pwCVDZ-X2C", relativistic=True)
+    if z <= 30:
+        return Level("aug-cc-pVTZ-DK", 9, relativistic=True)
+    # the filled 3d shell of gallium and germanium is close enough to the valence to be correlated
+    frozen = 9 if z <= 32 else 14
+    return _pair("aug-cc-pVQZ-DK", frozen, relativistic=True, small_triples=True)
+
+
+def _pair(basis: str, frozen: int, **options) -> Level:
+    """A level with extrapolation from the next smaller basis of the same family."""
+    smaller = basis.replace("Q", "T") if "Q" in basis else basis.replace("T", "D")
+    return Level(basis, frozen, smaller, **options)

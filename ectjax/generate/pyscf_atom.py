@@ -1,0 +1,59 @@
+"""One atom in PySCF: the molecule, and the angular average of a density matrix on the common radial grid."""
+
+import numpy as np
+
+_POINTS = 1600
+RADII = np.exp(np.linspace(np.log(1e-6), np.log(90.0), _POINTS))
+"""Radial grid of every reference density, bohr, uniform in ln r."""
+VOLUME_WEIGHTS = 4 * np.pi * RADII**3 * np.log(RADII[1] / RADII[0])
+"""∫f d³r = Σ VOLUME_WEIGHTS f: the trapezoidal rule in ln r, exponentially accurate for densities."""
+
+
+def atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
+    """The PySCF molecule of one atom in a basis of the Basis Set Exchange; ValueError if either is missing."""
+    try:
+        import basis_set_exchange as bse
+        from pyscf import gto
+    except ImportError as error:
+        raise ValueError(
+            f"building tables needs {error.name}; install it with: pip install 'ectjax[generate]'"
+        ) from None
+    family = basis.removesuffix("(spdf)")
+    try:
+        text = bse.get_basis(
+            family, elements=[symbol], fmt="nwchem", header=False, augment_diffuse=1 if extra_diffuse else 0
+        )
+    except KeyError:
+        raise ValueError(f"basis {basis} has no {symbol}; choose another in level_of_theory") from None
+    shells = gto.basis.parse(text)
+    if family != basis:
+        shells = [shell for shell in shells if shell[0] <= 3]
+    return gto.M(
+        atom=[[symbol, (0.0, 0.0, 0.0)]],
+        charge=charge,
+        spin=spin,
+        basis={symbol: shells},
+        symmetry=symmetry,
+        verbose=0,
+    )
+
+
+def spherical_density(molecule, matrix: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Angular average of Σ_ij D_ij χ_i χ_j for one atom at the origin, spherical Gaussians, on radii `r`."""
+    shells: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    starts = molecule.ao_loc_nr()
+    for shell in range(molecule.nbas):
+        angular = int(molecule.bas_angular(shell))
+        contraction = molecule._libcint_ctr_coeff(shell)
+        primitives = r[:, None] ** angular * np.exp(-np.outer(r**2, molecule.bas_exp(shell)))
+        for column in range(contraction.shape[1]):
+            first = starts[shell] + column * (2 * angular + 1)
+            functions = np.arange(first, first + 2 * angular + 1)
+            shells.setdefault(angular, []).append((primitives @ contraction[:, column], functions))
+    density = np.zeros_like(r)
+    for angular, members in shells.items():
+        radial = np.stack([values for values, _ in members])
+        index = np.stack([functions for _, functions in members])
+        averaged = sum(matrix[np.ix_(index[:, m], index[:, m])] for m in range(2 * angular + 1))
+        density += np.einsum("ir,ij,jr->r", radial, averaged, radial) / (4 * np.pi)
+    return density
