@@ -1,5 +1,6 @@
 """From arrays a user holds to a `System`: every check of the input is here. Host side."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,6 +13,19 @@ from ectjax.potential import System
 CLOSEST = 0.1  # Å; nuclei nearer than this are a mistake in the structure
 EWALD_ACCURACY = 1e-7
 ALL_PAIRS_LIMIT = 24
+
+
+def open_system(species, positions, total_charge=0.0) -> System:
+    """Atoms without a cell and with all pairs, unchecked and traceable: for batches by `jax.vmap`.
+
+    species (N,), rows of the model, −1 for padding; positions (N, 3) in Å; total_charge in e.
+    """
+    positions = jnp.asarray(positions)
+    species = jnp.asarray(species)
+    pairs = all_pairs(species.shape[0])
+    real = pairs.mask & (species[pairs.i] >= 0) & (species[pairs.j] >= 0)
+    pairs = eqx.tree_at(lambda p: p.mask, pairs, real)
+    return System(positions, species, jnp.asarray(total_charge, positions.dtype), pairs)
 
 
 def build_system(

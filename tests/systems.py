@@ -6,8 +6,8 @@ import numpy as np
 
 from ectjax import build_system, load_model
 from ectjax.coulomb import ewald_parameters
-from ectjax.neighbors import all_pairs
 from ectjax.potential import System
+from ectjax.system import open_system
 
 ATOMS = 6
 SHORTEST = {1: 0.35, 3: 0.9, 6: 0.7, 7: 0.7, 8: 0.65, 9: 0.65, 11: 1.1, 17: 0.95}
@@ -44,11 +44,7 @@ def padded_cluster(model, numbers, positions, charge=0.0) -> System:
     species[: len(numbers)] = model.species_of(numbers)
     points = np.zeros((ATOMS, 3))
     points[: len(numbers)] = positions
-    pairs = all_pairs(ATOMS)
-    real = (species >= 0)[np.asarray(pairs.i)] & (species >= 0)[np.asarray(pairs.j)]
-    pairs = eqx.tree_at(lambda p: p.mask, pairs, jnp.asarray(real))
-    dtype = model.state_energy.dtype
-    return System(jnp.asarray(points, dtype), jnp.asarray(species), jnp.asarray(charge, dtype), pairs)
+    return open_system(species, jnp.asarray(points, model.state_energy.dtype), charge)
 
 
 def random_crystal(model, rng, numbers_allowed, charge=0.0, waves=960, pairs=2048) -> System:

@@ -23,7 +23,8 @@ def fit_command(
     if not target.parent.is_dir():
         raise ValueError(f"folder {target.parent} does not exist; make it or name another file with --out")
     console = Console()
-    console.print(f"{checked.name}: {', '.join(checked.elements)}; {len(checked.diatomics)} curves")
+    counts = f"{len(checked.diatomics)} curves, {len(checked.molecules)} molecules"
+    console.print(f"{checked.name}: {', '.join(checked.elements)}; {counts}")
     if dry_run:
         console.print("configuration is sound; nothing was trained (--dry-run)")
         return
@@ -49,12 +50,13 @@ def _print_result(console, config, parameters, found, data, model) -> None:
 
     with jax.enable_x64(True):
         figures = summary(model, data)
+    fields = ("a", "b", "sigma", "kappa", "m")
     table = Table(
-        "element", "a", "b", "sigma / bohr", "kappa / eV bohr^1.5", title=f"parameters of {config.name}"
+        "element", "a", "b", "sigma / bohr", "kappa / eV bohr^1.5", "m", title=f"parameters of {config.name}"
     )
     for row, (symbol, x) in enumerate(parameters.elements.items()):
-        spread = [float(getattr(found.errors, k)[row]) for k in ("a", "b", "sigma", "kappa")]
-        cells = [f"{x[k]:.4f} ± {s:.4f}" for k, s in zip(("a", "b", "sigma", "kappa"), spread, strict=True)]
+        spread = [float(getattr(found.errors, k)[row]) for k in fields]
+        cells = [f"{x[k]:.4f} ± {s:.4f}" for k, s in zip(fields, spread, strict=True)]
         table.add_row(symbol, *cells)
     console.print(table)
     table = Table("pair", "curve rms / D_e", "charge / e", "reference / e", title="training data")
@@ -69,3 +71,9 @@ def _print_result(console, config, parameters, found, data, model) -> None:
     console.print(
         f"root mean square errors: curves {100 * figures['curves']:.2f} % of D_e, charges {figures['charges']:.4f} e"
     )
+    if config.molecules:
+        table = Table("molecule", "error / eV per atom", title="training molecules, model less experiment")
+        for m, error in zip(config.molecules, figures["by_molecule"], strict=True):
+            table.add_row(m.name, f"{error:+.3f}")
+        console.print(table)
+        console.print(f"mean absolute error of the molecules: {figures['molecules']:.3f} eV per atom")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ectjax.fitting.curves import Diatomic, read_diatomics
+from ectjax.fitting.molecules import Molecule, read_molecules
 from ectjax.fitting.train import BOUNDS
 from ectjax.model import DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS
 from ectjax.tables import available_elements
@@ -20,13 +21,15 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "pair": str,
         "embedding": str,
     },
-    "data": {"diatomics": str},
+    "data": {"diatomics": str, "molecules": (str, bool)},
     "start": {"set": str, **dict.fromkeys(BOUNDS, (int, float))},
     "bounds": {name: dict for name in BOUNDS},
     "train": {
         "steps": int,
         "tolerance": (int, float),
         "charge_weight": (int, float),
+        "molecule_weight": (int, float),
+        "breathing_weight": (int, float),
         "prior": (int, float),
         "starts": int,
         "seed": int,
@@ -48,6 +51,7 @@ class FitConfig:
     pair: str
     embedding: str
     diatomics: tuple[Diatomic, ...]
+    molecules: tuple[Molecule, ...]
     start: dict[str, float | str]
     train: dict
     bounds: dict[str, dict[int, tuple[float, float]]]
@@ -100,10 +104,27 @@ def read_config(path: str | Path) -> FitConfig:
         pair=_one_of(path, model, "pair", PAIR_FORMS),
         embedding=_one_of(path, model, "embedding", EMBEDDING_FORMS),
         diatomics=tuple(pairs),
+        molecules=_training_molecules(path, content.get("data", {}).get("molecules", False), elements),
         start=dict(start),
         train=dict(train),
         bounds=_checked_bounds(path, content.get("bounds", {}), elements),
     )
+
+
+def _training_molecules(path: Path, source: str | bool, elements: tuple[str, ...]) -> tuple[Molecule, ...]:
+    """Molecules marked train: of the shipped file for true (those that are covered), of a file for a path (all)."""
+    if source is False:
+        return ()
+    chosen = [m for m in read_molecules(None if source is True else path.parent / str(source)) if m.use == "train"]
+    if source is True:
+        return tuple(m for m in chosen if set(m.symbols) <= set(elements))
+    for m in chosen:
+        if not set(m.symbols) <= set(elements):
+            raise ValueError(
+                f"{path}: data entry {m.name} has an element outside [model] elements ({', '.join(elements)}); "
+                "add the element or remove the entry"
+            )
+    return tuple(chosen)
 
 
 def _one_of(path: Path, model: dict, key: str, allowed: tuple[str, ...]) -> str:
@@ -141,5 +162,5 @@ def _check_schema(path: Path, content: dict) -> None:
                     f"{path}: unknown key {key!r} in [{section}]; allowed are {', '.join(SCHEMA[section])}"
                 )
             allowed = SCHEMA[section][key]
-            if not isinstance(value, allowed) or isinstance(value, bool):
+            if not isinstance(value, allowed) or (isinstance(value, bool) and key != "molecules"):
                 raise ValueError(f"{path}: [{section}] {key} = {value!r} has the wrong type; see docs/fitting.md")

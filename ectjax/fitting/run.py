@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ectjax.fitting.config import FitConfig
-from ectjax.fitting.objective import CurveData, Weights, curve_data, summary
+from ectjax.fitting.objective import Data, Weights, curve_data, molecule_data, summary
 from ectjax.fitting.train import Fit, fit
 from ectjax.model import Basis, Model, Parameters, assemble, build_basis
 from ectjax.parameters import ParameterSet, load_parameters
@@ -43,7 +43,7 @@ def start_parameters(config: FitConfig, index: int) -> Parameters:
 
 def run_fit(
     config: FitConfig, report: Callable[[int, int, float], None] | None = None
-) -> tuple[ParameterSet, Fit, Basis, CurveData, Model]:
+) -> tuple[ParameterSet, Fit, Basis, Data, Model]:
     """Fit from every start and keep the best. Deterministic for a configuration. Runs in float64.
 
     `report` is called with (start, evaluation, root of the summed squared errors).
@@ -57,7 +57,8 @@ def run_fit(
             pair=config.pair,
             embedding=config.embedding,
         )
-        data = curve_data(list(config.diatomics), basis)
+        molecules = molecule_data(list(config.molecules), basis) if config.molecules else None
+        data = Data(curve_data(list(config.diatomics), basis), molecules)
         train = config.train
         best: Fit | None = None
         for index in range(max(1, int(train.get("starts", 1)))):
@@ -65,7 +66,12 @@ def run_fit(
                 basis,
                 data,
                 start_parameters(config, index),
-                weights=Weights(float(train.get("charge_weight", 1.0)), float(train.get("prior", 0.0))),
+                weights=Weights(
+                    charge=float(train.get("charge_weight", 1.0)),
+                    molecule=float(train.get("molecule_weight", 1.0)),
+                    breathing=float(train.get("breathing_weight", 0.01)),
+                    prior=float(train.get("prior", 0.0)),
+                ),
                 fixed=(*(("m",) if config.pair == "coulomb" else ()), *train.get("fixed", ())),
                 bounds=config.bounds,
                 steps=int(train.get("steps", 60)),
@@ -81,6 +87,10 @@ def run_fit(
 
 
 def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> ParameterSet:
+    learned: dict = {}
+    if config.molecules:
+        learned["molecules"] = [m.name for m in config.molecules]
+        learned["molecule_mae_ev_per_atom"] = round(float(figures["molecules"]), 5)
     numbers = {k: np.round(np.asarray(getattr(found.parameters, k)), 6) for k in FIELDS}
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True, default=str).encode()).hexdigest()
     return ParameterSet(
@@ -90,10 +100,12 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
         states=dict(zip(config.elements, basis.labels, strict=True)),
         options={k: getattr(config, k) for k in ("cutoff", "energies", "pair", "embedding")},
         provenance={
-            "method": "bounded least squares on Morse curves (8 points, 0.85 to 2.2 R_e) and charges mu/R_e",
+            "method": "bounded least squares on diatomic curves (8 points, 0.85 to 2.2 R_e), charges mu/R_e"
+            + (" and atomisation energies of molecules" if config.molecules else ""),
             "pairs": [f"{p.a}-{p.b}" for p in config.diatomics],
             "curve_rms_in_depths": round(float(figures["curves"]), 5),
             "charge_rms_in_e": round(float(figures["charges"]), 5),
+            **learned,
             "config_sha256": digest,
             "jax": jax.__version__,
         },

@@ -10,7 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import least_squares
 
-from ectjax.fitting.objective import CurveData, Weights, residuals
+from ectjax.fitting.objective import Data, Weights, residuals
 from ectjax.model import Basis, Parameters
 from ectjax.pairs.background import SIGMA_MIN
 
@@ -37,7 +37,7 @@ class Fit(NamedTuple):
 
 def fit(
     basis: Basis,
-    data: CurveData,
+    data: Data,
     start: Parameters,
     *,
     weights: Weights = Weights(),
@@ -116,7 +116,7 @@ def _rebuild(x, start: Parameters, names) -> Parameters:
 
 
 @eqx.filter_jit
-def _value_and_jacobian(x, basis: Basis, data: CurveData, start: Parameters, weights: Weights, names):
+def _value_and_jacobian(x, basis: Basis, data: Data, start: Parameters, weights: Weights, names):
     """Residuals (R,) and their derivatives (R, parameters). The tables are arguments, so restarts share one program."""
 
     def vector(x):
