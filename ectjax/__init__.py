@@ -9,6 +9,7 @@ Importing changes no JAX setting; call jax.config.update("jax_enable_x64", True)
 
 from ectjax.calculate import Results as Results
 from ectjax.calculate import calculate as calculate
+from ectjax.diagnose import explain as explain
 from ectjax.ensemble import Equilibration as Equilibration
 from ectjax.load import load_model as load_model
 from ectjax.model import Model as Model

@@ -23,6 +23,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from ectjax.calculate import Results
 from ectjax.calculate import calculate as calculate_results
+from ectjax.diagnose import explain
 from ectjax.load import load_model
 from ectjax.model import Model, cast
 from ectjax.neighbors import VerletList
@@ -249,7 +250,7 @@ class ECTCalculator(Calculator):
             e = out.equilibration
             raise CalculationFailed(
                 f"the weights did not converge from a cold start: residual {float(e.residual):.2e} eV after "
-                f"{int(e.iterations)} iterations. Check the geometry for atoms that are too close, "
+                f"{int(e.iterations)} iterations; {explain(self._model, system)}. Check the geometry, "
                 "or allow more with ECTCalculator(max_iterations=...) or a larger tolerance"
             )
         return out

@@ -34,15 +34,13 @@ def calculate(
     model: Model,
     system: System,
     weights: Float[Array, "N S"] | None = None,
-    *,
-    tolerance: float | None = None,
-    max_iterations: int = 100,
+    **options,
 ) -> Results:
-    """Equilibrate and differentiate once. `weights` (N, S) is a warm start; see `potential.solve_weights`."""
+    """Equilibrate and differentiate once. `weights` (N, S) is a warm start; options as in `potential.solve_weights`."""
 
     def energy(positions, strain):
         moved = strained(eqx.tree_at(lambda s: s.positions, system, positions), strain)
-        return potential_energy(model, moved, weights, tolerance=tolerance, max_iterations=max_iterations)
+        return potential_energy(model, moved, weights, **options)
 
     zero = jnp.zeros((3, 3), system.positions.dtype)
     if system.cell is None:

@@ -16,13 +16,16 @@ from ectjax.ensemble import Equilibration, equilibrate, start_amplitudes
 from ectjax.model import RESONANCE_SOFTENING, Model
 from ectjax.neighbors import Neighbors, pair_distances
 
+ROUNDS = 4  # searches for a lower basin after a cold start; nearly always one is enough
+
 
 class System(eqx.Module):
     """A geometry. Pad atoms with species −1 and zero positions; they carry no energy, charge or force.
 
     positions (N, 3) in Å; species (N,), rows of the model; total_charge in e; neighbors, a half list that
     covers the model's cutoff; cell (3, 3), lattice vectors as rows in Å, or None for an open system;
-    long_range, Ewald or PME parameters of a periodic system, None for the direct sum.
+    long_range, Ewald or PME parameters of a periodic system, None for the direct sum; external_potential (N,),
+    V_i in eV/e at every atom, adds Σ q_i V_i (a uniform field ℰ in V/Å is V_i = −ℰ·r_i), None for none.
     """
 
     positions: Float[Array, "N 3"]
@@ -31,6 +34,7 @@ class System(eqx.Module):
     neighbors: Neighbors
     cell: Float[Array, "3 3"] | None = None
     long_range: eqx.Module | None = None
+    external_potential: Float[Array, " N"] | None = None
 
     @property
     def atom_mask(self) -> Bool[Array, " N"]:
@@ -63,6 +67,9 @@ def geometry_terms(model: Model, system: System) -> Terms:
     i, j = system.neighbors.i, system.neighbors.j
     at_i, at_j, interaction = model.pair_functions(species[i], species[j], distances)
     charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
+    energy = jnp.where(real[:, None], model.state_energy[species], 0.0)
+    if system.external_potential is not None:
+        energy = energy + charge * system.external_potential[:, None]
     if system.long_range is None:
         coulomb = DirectCoulomb.prepare(system.positions, real)
     else:
@@ -73,7 +80,7 @@ def geometry_terms(model: Model, system: System) -> Terms:
         coulomb = system.long_range.prepare(system.positions, system.cell, real)
     return Terms(
         species=species,
-        state_energy=jnp.where(real[:, None], model.state_energy[species], 0.0),
+        state_energy=energy,
         state_charge=charge,
         state_mask=model.state_mask[species] & real[:, None],
         resonance=jnp.where(real[:, None, None], model.resonance[species], 0.0),
@@ -139,33 +146,40 @@ def solve_weights(
     system: System,
     weights: Float[Array, "N S"] | None = None,
     *,
+    search: bool | None = None,
     tolerance: float | None = None,
     max_iterations: int = 100,
+    throw: bool = False,
 ) -> Equilibration:
-    """Equilibrated weights of a geometry, differentiable in model, positions, cell and total charge.
+    """Equilibrated weights of a geometry, differentiable in model, positions, cell, charge and external potential.
 
     Args:
-        weights: a warm start (N, S), followed alone; None solves from three cold starts and keeps the lowest.
-        tolerance, max_iterations: see `ectjax.ensemble.equilibrate`.
+        weights: a warm start (N, S).
+        search: whether to descend from the cold starts and keep the lowest end: by default only without a warm
+            start. True with `weights` tells whether another basin has become lower than the one being followed.
+        tolerance, max_iterations, throw: see `ectjax.ensemble.equilibrate`.
     """
     terms = geometry_terms(model, system)
-    dtype = system.positions.dtype
-    if weights is None:
-        starts = start_amplitudes(
-            *jax.lax.stop_gradient((terms.state_energy, terms.state_charge, terms.state_mask))
-        )
-    else:
+    starts = []
+    if weights is not None:
         # an empty state has no slope in c: give it a breath of amplitude
-        starts = jnp.sqrt(jnp.maximum(jax.lax.stop_gradient(weights), 1e-12))[None]
+        starts.append(jnp.sqrt(jnp.maximum(jax.lax.stop_gradient(weights), 1e-12))[None])
+    if search or weights is None:
+        starts.append(
+            start_amplitudes(*jax.lax.stop_gradient((terms.state_energy, terms.state_charge, terms.state_mask)))
+        )
+    starts = jnp.concatenate(starts).astype(system.positions.dtype)
     return equilibrate(
         ensemble_energy,
         terms,
-        jax.lax.stop_gradient(starts.astype(dtype)),
+        starts,
         charges=terms.state_charge,
         mask=terms.state_mask,
         total_charge=system.total_charge,
         tolerance=tolerance,
         max_iterations=max_iterations,
+        rounds=ROUNDS if search or weights is None else 0,
+        throw=throw,
     )
 
 
@@ -194,15 +208,14 @@ def potential_energy(
     model: Model,
     system: System,
     weights: Float[Array, "N S"] | None = None,
-    *,
-    tolerance: float | None = None,
-    max_iterations: int = 100,
+    **options,
 ) -> tuple[Float[Array, ""], Equilibration]:
     """Equilibrated energy in eV and the equilibration it belongs to.
 
     The first derivative of the energy costs no response of the weights (envelope theorem) and is exact; second
     derivatives contain the response, by implicit differentiation. Use `jax.grad(…, has_aux=True)`.
+    `weights` and options as in `solve_weights`.
     """
-    result = solve_weights(model, system, weights, tolerance=tolerance, max_iterations=max_iterations)
+    result = solve_weights(model, system, weights, **options)
     energy = _envelope((model, system), result.amplitudes, result.chemical_potential)
     return energy, result

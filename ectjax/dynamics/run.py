@@ -11,6 +11,7 @@ import numpy as np
 
 from ectjax.calculate import Results, calculate
 from ectjax.coulomb import long_range_parameters
+from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
 from ectjax.model import Model
 from ectjax.neighbors import VerletList, neighbor_list
@@ -113,7 +114,7 @@ class Simulation:
         self.make_list(self.system.positions, self.system.cell)
         results = calculate(self.model, self.system)
         if not bool(results.equilibration.converged):
-            raise NotConverged(_told("step 0", results))
+            raise NotConverged(self._told("step 0", self.system, results))
         self.moment = self._first(results, momenta, masses, key)
 
     def _first(self, results: Results, momenta, masses, key) -> Moment:
@@ -196,12 +197,19 @@ class Simulation:
         results = calculate(self.model, moved)
         step = int(self.moment.step) + 1
         if not bool(results.equilibration.converged):
-            raise NotConverged(_told(f"step {step}", results))
+            raise NotConverged(self._told(f"step {step}", moved, results))
         weights = results.equilibration.weights
         again = calculate(self.model, moved, weights)
         if not bool(again.equilibration.converged):
-            raise NotConverged(_told(f"step {step}", again))
+            raise NotConverged(self._told(f"step {step}", moved, again))
         self.moment = eqx.tree_at(lambda m: m.results.equilibration.weights, self.moment, weights)
+
+    def _told(self, where: str, system: System, results: Results) -> str:
+        e = results.equilibration
+        return (
+            f"the weights of {where} did not converge from a cold start (residual {float(e.residual):.2e} eV after "
+            f"{int(e.iterations)} iterations; {explain(self.model, system)})"
+        )
 
     def observables(self) -> dict[str, float]:
         """Of the current step: energies in eV, temperature in K, volume in Å³, pressure in eV/Å³."""
@@ -222,14 +230,6 @@ class Simulation:
             found["volume"] = volume
             found["pressure"] = (2.0 * kinetic - float(virial(results, cell))) / (3.0 * volume)
         return found
-
-
-def _told(where: str, results: Results) -> str:
-    e = results.equilibration
-    return (
-        f"the weights of {where} did not converge from a cold start (residual {float(e.residual):.2e} eV after "
-        f"{int(e.iterations)} iterations)"
-    )
 
 
 def _array(x):

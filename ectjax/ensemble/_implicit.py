@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import lineax as lx
 
 from ectjax.ensemble._manifold import tangent
-from ectjax.ensemble._newton import Problem, evaluate, first_order, minimise
+from ectjax.ensemble._moves import CANDIDATES, transfer_starts
+from ectjax.ensemble._newton import Problem, before_any, evaluate, first_order, minimise
 
 
 def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
@@ -60,18 +61,38 @@ def implicit_minimum(args, total_charge, starts, fixed):
     """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (residual, iterations, evaluations).
 
     Differentiable in `args` and `total_charge`; `starts` and `fixed` = (energy, charges, mask, tolerance,
-    max_iterations) are constants of the solve.
+    max_iterations, rounds) are constants of the solve. After the starts, up to `rounds` times, descents from the
+    most promising moves away from the lowest end, for as long as that finds a lower one.
     """
-    energy, charges, mask, tolerance, max_iterations = fixed
+    energy, charges, mask, tolerance, max_iterations, rounds = fixed
     problem = Problem(energy, args, charges, mask, total_charge)
+    count, atoms = starts.shape[:2]
 
     def descend(start):
-        state = minimise(problem, start, tolerance=tolerance, max_iterations=max_iterations)
-        return state.amplitudes, state.point.energy, state.residual, state.iterations, state.evaluations
+        return minimise(problem, start, tolerance=tolerance, max_iterations=max_iterations)
 
-    ends, energies, residuals, iterations, evaluations = jax.lax.map(descend, starts)
-    best = jnp.argmin(energies)
-    return ends[best], (residuals[best], jnp.sum(iterations), jnp.sum(evaluations))
+    def one_round(carry):
+        starts, best, spent, done, _ = carry
+        ends = jax.lax.map(descend, starts)
+        lowest = jax.tree.map(lambda x: x[jnp.argmin(ends.point.energy)], ends)
+        old = best.point.energy
+        noise = 40 * jnp.finfo(old.dtype).eps * (jnp.abs(lowest.point.energy) + 100.0 * atoms)
+        improved = lowest.point.energy < old - noise
+        best = jax.tree.map(lambda new, kept: jnp.where(improved | (done == 0), new, kept), lowest, best)
+        more = ends.iterations, ends.evaluations
+        spent = tuple(x + jnp.sum(y, dtype=jnp.int32) for x, y in zip(spent, more, strict=True))
+        if rounds > 0:
+            starts = transfer_starts(problem, best, count)
+            spent = spent[0], spent[1] + CANDIDATES
+        return starts, best, spent, done + 1, improved
+
+    zero = jnp.zeros((), jnp.int32)
+    first = (starts, before_any(starts[0]), (zero, zero), zero, jnp.ones((), bool))
+    if rounds == 0:
+        _, best, spent, _, _ = one_round(first)
+    else:
+        _, best, spent, _, _ = jax.lax.while_loop(lambda x: (x[3] <= rounds) & x[4], one_round, first)
+    return best.amplitudes, (best.residual, *spent)
 
 
 @implicit_minimum.def_jvp
@@ -79,7 +100,7 @@ def _implicit_minimum_jvp(primals, tangents):
     args, total_charge, starts, fixed = primals
     d_args, d_total, _, _ = tangents
     amplitudes, info = implicit_minimum(args, total_charge, starts, fixed)
-    energy, charges, mask, _, _ = fixed
+    energy, charges, mask, *_ = fixed
     problem = Problem(energy, args, charges, mask, total_charge)
     first, diagonal, _ = first_order(problem, amplitudes, evaluate(problem, amplitudes))
 

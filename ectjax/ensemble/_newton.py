@@ -184,9 +184,14 @@ def minimise(
     def go_on(state: NewtonState):
         return (state.residual > tolerance) & (state.iterations < max_iterations) & (state.stalled < 3)
 
+    return jax.lax.while_loop(go_on, step, before_any(amplitudes))
+
+
+def before_any(amplitudes) -> NewtonState:
+    """The state before the first step: no slopes, an infinite energy."""
     zeros, before = jnp.zeros_like(amplitudes), jnp.full((), -1, jnp.int32)
     zero, infinity = (jnp.full((), x, amplitudes.dtype) for x in (0.0, jnp.inf))
-    start = NewtonState(
+    return NewtonState(
         amplitudes,
         Point(infinity, zeros, zeros),
         Multipliers(zero, zeros, zeros, jnp.ones_like(zero), zeros),
@@ -196,4 +201,3 @@ def minimise(
         before,
         jnp.zeros((), jnp.int32),
     )
-    return jax.lax.while_loop(go_on, step, start)

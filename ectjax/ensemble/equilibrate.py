@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
@@ -13,8 +14,8 @@ from ectjax.ensemble._result import Equilibration
 
 
 def default_tolerance(dtype) -> float:
-    """Residual in eV at which a solve stops: 1e-7 in float64, 1e-4 in float32."""
-    return 1e-7 if jnp.dtype(dtype) == jnp.float64 else 1e-4
+    """Residual in eV at which a solve stops: 1e-8 in float64, 1e-4 in float32."""
+    return 1e-8 if jnp.dtype(dtype) == jnp.float64 else 1e-4
 
 
 def equilibrate(
@@ -27,6 +28,8 @@ def equilibrate(
     total_charge: Float[Array, ""],
     tolerance: float | None = None,
     max_iterations: int = 100,
+    rounds: int = 0,
+    throw: bool = False,
 ) -> Equilibration:
     """Lowest minimum reached from K start points.
 
@@ -43,6 +46,10 @@ def equilibrate(
         tolerance: residual in eV (see `Equilibration.residual`); an energy error is of the order
             tolerance²/gap. Defaults to `default_tolerance`.
         max_iterations: limit of Newton steps for each start; raise it if `converged` is False.
+        rounds: after the descents from `starts`, up to so many times, descend from the most promising charge transfers
+            and excitations away from the lowest end, while that finds a lower one.
+        throw: raise an error at run time, from inside `jit` as well, where the solve did not converge. If False
+            the result's `converged` says so.
     """
     dtype = starts.dtype
     tolerance = default_tolerance(dtype) if tolerance is None else tolerance
@@ -52,10 +59,17 @@ def equilibrate(
     full = mask | (~some & (jnp.arange(mask.shape[1]) == 0))  # padding sits in its first slot
     charges = jnp.where(some, charges, 0.0)
     allowed = _allowed(charges, full, jax.lax.stop_gradient(total_charge))
-    fixed = (energy, charges, allowed, tolerance, max_iterations)
+    fixed = (energy, charges, allowed, tolerance, max_iterations, rounds)
     padded = (jnp.arange(mask.shape[1]) == 0).astype(dtype)
     starts = jnp.where(some, jax.lax.stop_gradient(starts), padded)
     amplitudes, (residual, iterations, evaluations) = implicit_minimum(args, total_charge, starts, fixed)
+    if throw:
+        amplitudes = eqx.error_if(
+            amplitudes,
+            ~(residual <= tolerance),
+            "equilibrate: the weights did not converge. Raise max_iterations, loosen tolerance, or start cold "
+            "(no weights); if the energy is not finite, `ectjax.explain` names the atoms",
+        )
     # at the end of the reachable range μ is where states outside `allowed` would take part
     problem = Problem(energy, args, charges, full, total_charge)
     point = evaluate(problem, amplitudes)
