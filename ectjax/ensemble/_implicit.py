@@ -58,7 +58,8 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
 
 @eqx.filter_custom_jvp
 def implicit_minimum(args, total_charge, starts, fixed):
-    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (residual, iterations, evaluations).
+    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (residual, iterations
+    of the descent that ended there, descents, evaluations).
 
     Differentiable in `args` and `total_charge`; `starts` and `fixed` = (energy, charges, mask, tolerance,
     max_iterations, rounds) are constants of the solve. After the starts, up to `rounds` times, descents from the
@@ -79,8 +80,7 @@ def implicit_minimum(args, total_charge, starts, fixed):
         noise = 40 * jnp.finfo(old.dtype).eps * (jnp.abs(lowest.point.energy) + 100.0 * atoms)
         improved = lowest.point.energy < old - noise
         best = jax.tree.map(lambda new, kept: jnp.where(improved | (done == 0), new, kept), lowest, best)
-        more = ends.iterations, ends.evaluations
-        spent = tuple(x + jnp.sum(y, dtype=jnp.int32) for x, y in zip(spent, more, strict=True))
+        spent = spent[0] + count, spent[1] + jnp.sum(ends.evaluations, dtype=jnp.int32)
         if rounds > 0:
             starts = transfer_starts(problem, best, count)
             spent = spent[0], spent[1] + CANDIDATES
@@ -92,7 +92,7 @@ def implicit_minimum(args, total_charge, starts, fixed):
         _, best, spent, _, _ = one_round(first)
     else:
         _, best, spent, _, _ = jax.lax.while_loop(lambda x: (x[3] <= rounds) & x[4], one_round, first)
-    return best.amplitudes, (best.residual, *spent)
+    return best.amplitudes, (best.residual, best.iterations, *spent)
 
 
 @implicit_minimum.def_jvp

@@ -62,7 +62,7 @@ def equilibrate(
     fixed = (energy, charges, allowed, tolerance, max_iterations, rounds)
     padded = (jnp.arange(mask.shape[1]) == 0).astype(dtype)
     starts = jnp.where(some, jax.lax.stop_gradient(starts), padded)
-    amplitudes, (residual, iterations, evaluations) = implicit_minimum(args, total_charge, starts, fixed)
+    amplitudes, (residual, iterations, descents, evaluations) = implicit_minimum(args, total_charge, starts, fixed)
     if throw:
         amplitudes = eqx.error_if(
             amplitudes,
@@ -83,6 +83,7 @@ def equilibrate(
         energy=point.energy,
         residual=residual,
         iterations=iterations,
+        descents=descents,
         evaluations=evaluations,
         converged=residual <= tolerance,
     )
