@@ -84,7 +84,7 @@ EXCITED: dict[str, list[Excited]] = {
     "Ar": [Excited("[Ne] 3s2 3p5 4s", "3P", {"s": (4, 3), "x": _TWO, "y": _TWO, "z": (2, 1)}, rydberg=True)],
     "K": [
         Excited("[Ar] 4p", "2P", {"s": (3, 3), "x": (3, 2), "y": _TWO, "z": _TWO}, 0, "4p 2P"),
-        Excited("[Ar] 3d", "2D", {"s": (3, 3), "x": _TWO, "y": _TWO, "z": _TWO, "xy": (1, 0)}),
+        Excited("[Ar] 3d", "2D", {"s": (3, 3), "x": _TWO, "y": _TWO, "z": _TWO, "xy": (1, 0)}, rydberg=True),
     ],
     "Ca": [
         Excited("[Ar] 4s 4p", "3P", {"s": (4, 3), "x": (3, 2), "y": _TWO, "z": _TWO}, 0, "4s4p 3P"),
