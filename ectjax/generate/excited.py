@@ -108,7 +108,7 @@ _D_ROW = {
 }
 _D_NAMES = {("Cu", (9, 2, 0)): "3d9 4s2 2D", ("Zn", (10, 1, 1)): "4s4p 3P"}
 for _symbol, _counts in _D_ROW.items():
-    EXCITED[_symbol] = [Excited(*d_block(*c), 0, _D_NAMES.get((_symbol, c), "")) for c in _counts]
+    EXCITED[_symbol] = [Excited(*d_block(*c), 0, _D_NAMES.get((_symbol, c), ""), c[2] > 0) for c in _counts]
 EXCITED["Zn"].append(Excited("[Ar] 3d10 4s 5s", "3S", d_block(10, 1)[2] | {"s": (7, 5)}, rydberg=True))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import null_space
 from scipy.optimize import least_squares, nnls
 
-from ..tables.verify import check_grid, evaluate, smallest
+from ..tables.verify import check_grid, count_error, cusp_error, evaluate, smallest
 from .pyscf_atom import RADII, VOLUME_WEIGHTS
 from .target import Target, norms
 
@@ -100,7 +100,9 @@ def fit_density(
         except (ValueError, np.linalg.LinAlgError, RuntimeError):
             return
         error = float(np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - density)))
-        if error < least and smallest(*fit.terms) >= 0:
+        # nearly equal exponents make terms that cancel to many digits, and then the equalities no longer hold
+        exact = count_error(*fit.terms, electrons) < 1e-11 and cusp_error(*fit.terms, number) < 1e-11
+        if exact and error < least and smallest(*fit.terms) >= 0:
             best, least = (layout, x, fit), error
 
     for layout in layouts:

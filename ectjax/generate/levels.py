@@ -61,9 +61,10 @@ def level_of_theory(symbol: str) -> Level:
     if z <= 20:
         return Level("aug-cc-pwCVTZ-X2C", 5, "aug-cc-pwCVDZ-X2C", relativistic=True)
     if z <= 30:
-        return Level("aug-cc-pVTZ-DK", 9, relativistic=True)
-    # the filled 3d shell of gallium and germanium is close enough to the valence to be correlated
-    frozen = 9 if z <= 32 else 14
+        # 3s and 3p have to be correlated: they lie so close to 3d that its ionisation is off by 1 eV otherwise
+        return _pair("cc-pVTZ-DK", 5, relativistic=True, small_triples=True)
+    # the filled 3d shell of gallium is close enough to the valence to be correlated
+    frozen = 9 if z == 31 else 14
     return _pair("aug-cc-pVQZ-DK", frozen, relativistic=True, small_triples=True)
 
 
