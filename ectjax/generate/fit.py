@@ -74,10 +74,16 @@ _LAYOUTS = (
     ((0, 1, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 1, 2)),
 )
 """Powers carried by each exponent, the slowest first; at most 16 terms."""
+_D_LAYOUTS = (
+    ((0,), (2, 4), (2, 4), (2,), (2, 4), (2, 4), (2, 4), (0, 2), (0, 2), (0, 2), (1,)),
+    ((0,), (2, 4), (2, 4), (2,), (4,), (2, 4), (2, 4), (2, 4), (0, 2), (0, 2), (0, 2), (0, 1)),
+    ((0,), (1, 2), (3,), (3,), (2, 4), (2, 4), (2, 4), (0, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 1)),
+)
+"""The same for the 3d row, whose open d shell lies inside 4s and asks for more: at most 23 terms."""
 
 
 def fit_density(
-    density, number: int, electrons: int, decay: float, trials: int = 16, seed: int = 0, layouts=_LAYOUTS
+    density, number: int, electrons: int, decay: float, trials: int = 16, seed: int = 0, layouts=None
 ) -> Fit:
     """Slater terms for a density on RADII: several layouts and starts, the best polished from perturbed copies.
 
@@ -85,11 +91,13 @@ def fit_density(
         density: reference ρ on RADII, electrons/bohr³.
         number: nuclear charge. electrons: count to be met exactly. decay: slowest exponent, 1/bohr.
         trials: perturbed restarts after the first round. seed: of their random numbers.
-        layouts: powers carried by each exponent, the slowest first; each is tried.
+        layouts: powers carried by each exponent, the slowest first; each is tried. By default a set that suits
+            the nuclear charge.
 
     Raises ValueError if no non-negative density meets the equalities.
     """
     target = Target(density, number, electrons, decay)
+    layouts = layouts or (_D_LAYOUTS if 21 <= number <= 30 else _LAYOUTS)
     best, least = None, np.inf
 
     def consider(layout, x):

@@ -41,7 +41,8 @@ command again without `--force` to go on where it stopped.
   without a measured energy there shows none and the model uses the computed one.
 * Unbound states (N-, O2-, S2-): what the diffuse basis functions hold; a stand-in for the ion in a crystal, where its
   neighbours bind it. Their slowest exponent is that of a state bound by 0.2 eV.
-* Fit: Slater terms c r^n e^(−ar), at most 16. The slowest exponent is 2√(2I), I the state's own ionisation energy,
+* Fit: Slater terms c r^n e^(−ar), at most 16 (23 in the 3d row). The slowest exponent is 2√(2I), I the state's own
+  ionisation energy,
   measured where known; promoted states whose spin forbids the cation's ground state ionise to an excited cation,
   whose level is computed.
   Coefficients: convex least squares with count and cusp as equalities, ρ ≥ 0 on a grid, and a tail that falls
