@@ -52,7 +52,7 @@ def level_of_theory(symbol: str) -> Level:
         return _pair("aug-cc-pCVQZ", 0, small_triples=True)
     if z == 10:
         return _pair("aug-cc-pVTZ", 1)
-    if z == 12:
+    if z in (12, 13):
         return _pair("aug-cc-pCVTZ", 1)
     if z < 18:  # triple zeta so far; replace the letter to raise it
         return _pair("aug-cc-pV(T+d)Z", 5)

@@ -5,10 +5,9 @@ import os
 from pathlib import Path
 
 from ..units import HARTREE_IN_EV
-from .goals import tally, triple_zeta
+from .goals import NOT_PLANNED, missing_states, tally, triple_zeta
 from .records import Element
 from .store import SCHEMA, SCHEMA_VERSION, available_elements, load_element
-from .symbols import SYMBOLS
 from .verify import energy_difference_ev
 
 _HEAD = f"""# Atomic tables
@@ -95,9 +94,11 @@ def _summary(elements: list[Element]) -> str:
     small = [e.symbol for e in elements if triple_zeta(e.state("0"))]
     if small:
         misses.append(f"* {', '.join(small)}: triple-zeta basis where the goal is quadruple (computing time)")
-    missing = [symbol for symbol in SYMBOLS[:36] if symbol not in {element.symbol for element in elements}]
+    missing = missing_states(elements)
     if missing:
-        misses.append(f"* {', '.join(missing)}: no table yet; `ectjax tables build {missing[0]}` makes one")
+        named = "; ".join(f"{symbol} {', '.join(labels)}" for symbol, labels in missing.items())
+        misses.append(f"* not built yet (computing time; `ectjax tables build EL` makes them): {named}")
+    misses += [f"* {one}" for one in NOT_PLANNED]
     lines += ["\nThe same from the command line: `ectjax tables goals`. What misses:\n", *(misses or ["Nothing."])]
     return "\n".join(lines) + "\n"
 
