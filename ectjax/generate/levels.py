@@ -48,13 +48,14 @@ def level_of_theory(symbol: str) -> Level:
         return _pair("aug-cc-pCVQZ", 1, small_triples=True)
     if symbol == "Cl":
         return _pair("aug-cc-pV(Q+d)Z", 5)
-    if z <= 5:
-        return _pair("aug-cc-pCVQZ", 0, small_triples=True)
-    if z == 10:
+    # triple zeta so far for the lighter ones of these; replace the letter to raise it
+    if z == 4:
+        return _pair("aug-cc-pCVTZ", 0)
+    if z <= 10:
         return _pair("aug-cc-pVTZ", 1)
-    if z in (12, 13):
+    if z == 12:
         return _pair("aug-cc-pCVTZ", 1)
-    if z < 18:  # triple zeta so far; replace the letter to raise it
+    if z < 18:
         return _pair("aug-cc-pV(T+d)Z", 5)
     if z == 18:
         return _pair("aug-cc-pV(Q+d)Z", 5, small_triples=True)
