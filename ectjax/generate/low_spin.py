@@ -82,7 +82,7 @@ def _splitting(symbol, recipe, basis, relativistic):
         single = mcscf.CASCI(start, 4, counts)
         single.fcisolver.nroots = roots
         _only_spin(single.fcisolver, half)
-        single.kernel(average.mo_coeff)
+        single.kernel(average.mo_coeff, ci0=average.ci)  # a fresh start may miss a component
         total = np.atleast_1d(single.e_tot)
         energies.append(float(total[0]) + float(mrpt.NEVPT(single, root=0).kernel()))
         if np.ptp(total) > 2e-4:
