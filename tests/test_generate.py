@@ -37,6 +37,14 @@ def test_fit_meets_its_equalities_and_the_density():
     assert np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - density)) < 0.02
 
 
+def test_a_compact_ion_is_fitted():
+    """Two electrons at the exponent of Be2+: e^{-ar} leaves the range of floating-point numbers within the grid."""
+    density = 2 * np.exp(-7.4 * RADII) * 7.4**3 / (8 * np.pi)
+    fit = fit_density(density, 4, 2, 6.7264, **QUICK)
+    assert count_error(*fit.terms, 2) < 1e-10
+    assert np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - density)) < 0.1
+
+
 def test_fit_is_the_same_twice():
     first, second = (fit_density(two_shells(), 3, 3, 1.26, **QUICK) for _ in range(2))
     np.testing.assert_array_equal(first.coefficients, second.coefficients)
