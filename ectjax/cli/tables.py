@@ -210,7 +210,7 @@ def goals(path: PathOption = None) -> None:
     console.print(table)
     for miss in (miss for row in rows for miss in row.misses):
         text = f"{miss.symbol:>2} {miss.label:<3} {miss.goal} {miss.value:+.3g}, allowed {miss.limit:g} - {miss.reason}"
-        console.print(text, highlight=False, markup=False)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     if path is None:
         for symbol, labels in missing_states(elements).items():
             console.print(f"{symbol:>2} not built yet: {', '.join(labels)}", highlight=False, markup=False)

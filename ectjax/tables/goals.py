@@ -85,7 +85,7 @@ def _energies(element: Element, state: AtomicState, before: dict[int, AtomicStat
         yield figure(f"affinity{heavy} (eV)", difference, energy_tolerance(state, element.number), reason(state))
     elif state.charge - 1 in before:
         step = difference - energy_difference_ev(before[state.charge - 1])
-        limit = energy_tolerance(state, element.number) / state.charge
+        limit = round(energy_tolerance(state, element.number) / state.charge, 6)
         yield figure(f"ionisation step{heavy} (eV)", step, limit, reason(state))
 
 
@@ -98,7 +98,7 @@ def reason(state: AtomicState) -> str:
     left_out = [] if "X2C" in state.method else ["relativity"]
     if "X2C" in state.method:
         left_out.append("spin-orbit coupling")
-    if "frozen" in state.method:
+    if "frozen" in state.method or state.method.endswith("UHF"):
         left_out.insert(0, "core–valence correlation")
     if "diffuse shell" in state.basis:
         left_out.insert(0, "more diffuse functions")
