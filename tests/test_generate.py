@@ -7,6 +7,7 @@ import pytest
 
 from ectjax.generate import build
 from ectjax.generate.build import build_element, decay_exponent, measured_energy
+from ectjax.generate.d_shell import d_electrons, d_population
 from ectjax.generate.fit import _LAYOUTS, fit_density
 from ectjax.generate.occupations import aufbau, d_block
 from ectjax.generate.pyscf_atom import RADII, VOLUME_WEIGHTS, spherical_density
@@ -34,6 +35,14 @@ def test_fit_meets_its_equalities_and_the_density():
     assert fit.exponents.min() == 1.26
     assert smallest(*fit.terms) >= 0
     assert np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - density)) < 0.02
+
+
+def test_a_compact_ion_is_fitted():
+    """Two electrons at the exponent of Be2+: e^{-ar} leaves the range of floating-point numbers within the grid."""
+    density = 2 * np.exp(-7.4 * RADII) * 7.4**3 / (8 * np.pi)
+    fit = fit_density(density, 4, 2, 6.7264, **QUICK)
+    assert count_error(*fit.terms, 2) < 1e-10
+    assert np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - density)) < 0.1
 
 
 def test_fit_is_the_same_twice():
@@ -184,6 +193,24 @@ def test_angular_average_matches_an_average_over_directions():
             values = molecule.eval_gto("GTOval_sph", r[:, None] * direction)
             expected += 0.5 * weight / 24 * np.einsum("ri,ij,rj->r", values, matrix, values)
     np.testing.assert_allclose(spherical_density(molecule, matrix, r), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "label", "count"), [("Mn", "0", 5), ("Sc", "0", 1), ("Ni", "+1", 9), ("Kr", "0", 10), ("Ar", "0", 0)]
+)
+def test_d_electrons_are_read_from_the_configuration(symbol, label, count):
+    assert d_electrons(recipes(symbol)[label]) == count
+
+
+def test_self_consistent_field_keeps_the_wanted_d_electrons():
+    """Manganese falls to 3d6 4s when only the symmetry species are occupied."""
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from ectjax.generate.reference import _mean_field
+
+    _, mean_field = _mean_field("Mn", recipes("Mn")["0"], "cc-pVDZ-DK", True, "Mn 0")
+    assert d_population(mean_field) == pytest.approx(5, abs=1e-3)
+    assert mean_field.spin_square()[0] == pytest.approx(8.75, abs=0.05)
 
 
 @pytest.mark.slow

@@ -65,6 +65,17 @@ def test_density_gradient_and_laplacian_match_finite_differences(carbon_like):
     assert float(carbon_like.gradient(0.0)) == pytest.approx(-40 * 11.3 - 3.0)
 
 
+def test_gradient_and_laplacian_integrate_to_what_gauss_says(carbon_like):
+    """∫ρ′ dr is the change of ρ, and the Laplacian's volume integral over a shell the flux of the gradient."""
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    for a, b in ((0.01, 0.3), (0.3, 2.0), (2.0, 9.0)):
+        r, w = 0.5 * (b - a) * nodes + 0.5 * (a + b), 0.5 * (b - a) * weights
+        change = float(carbon_like.density(b) - carbon_like.density(a))
+        assert np.sum(w * np.asarray(carbon_like.gradient(r))) == pytest.approx(change, rel=1e-10)
+        flux = b**2 * float(carbon_like.gradient(b)) - a**2 * float(carbon_like.gradient(a))
+        assert np.sum(w * r**2 * np.asarray(carbon_like.laplacian(r))) == pytest.approx(flux, rel=1e-9)
+
+
 def test_integrals_match_quadrature(carbon_like):
     rho = numpy_density(carbon_like)
     for order in (-2, -1, 0, 1, 2, 4):

@@ -91,7 +91,7 @@ def test_shipped_density_keeps_count_cusp_tail_and_sign(symbol, label):
     assert slope == pytest.approx(-2 * element.number * value, rel=1e-10, abs=1e-12)
     assert a[c != 0].min() == pytest.approx(state.decay, rel=1e-12)
     assert smallest(c, n, a) >= 0
-    assert len(c) <= 16
+    assert len(c) <= (23 if 21 <= element.number <= 30 else 16)
 
 
 @pytest.mark.parametrize(("symbol", "label"), STATES)

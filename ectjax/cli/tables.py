@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..tables import SYMBOLS, available_elements, load_element, symbol_of, table_directory
-from ..tables.goals import tally
+from ..tables.goals import missing_states, tally
 from ..tables.verify import energy_difference_ev, verify_element
 from ..units import HARTREE_IN_EV
 
@@ -220,7 +220,10 @@ def goals(path: PathOption = None) -> None:
     console.print(table)
     for miss in (miss for row in rows for miss in row.misses):
         text = f"{miss.symbol:>2} {miss.label:<3} {miss.goal} {miss.value:+.3g}, allowed {miss.limit:g} - {miss.reason}"
-        console.print(text, highlight=False, markup=False)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    if path is None:
+        for symbol, labels in missing_states(elements).items():
+            console.print(f"{symbol:>2} not built yet: {', '.join(labels)}", highlight=False, markup=False)
 
 
 @tables_app.command()

@@ -84,7 +84,7 @@ EXCITED: dict[str, list[Excited]] = {
     "Ar": [Excited("[Ne] 3s2 3p5 4s", "3P", {"s": (4, 3), "x": _TWO, "y": _TWO, "z": (2, 1)}, rydberg=True)],
     "K": [
         Excited("[Ar] 4p", "2P", {"s": (3, 3), "x": (3, 2), "y": _TWO, "z": _TWO}, 0, "4p 2P"),
-        Excited("[Ar] 3d", "2D", {"s": (3, 3), "x": _TWO, "y": _TWO, "z": _TWO, "xy": (1, 0)}),
+        Excited("[Ar] 3d", "2D", {"s": (3, 3), "x": _TWO, "y": _TWO, "z": _TWO, "xy": (1, 0)}, rydberg=True),
     ],
     "Ca": [
         Excited("[Ar] 4s 4p", "3P", {"s": (4, 3), "x": (3, 2), "y": _TWO, "z": _TWO}, 0, "4s4p 3P"),
@@ -108,7 +108,7 @@ _D_ROW = {
 }
 _D_NAMES = {("Cu", (9, 2, 0)): "3d9 4s2 2D", ("Zn", (10, 1, 1)): "4s4p 3P"}
 for _symbol, _counts in _D_ROW.items():
-    EXCITED[_symbol] = [Excited(*d_block(*c), 0, _D_NAMES.get((_symbol, c), "")) for c in _counts]
+    EXCITED[_symbol] = [Excited(*d_block(*c), 0, _D_NAMES.get((_symbol, c), ""), c[2] > 0) for c in _counts]
 EXCITED["Zn"].append(Excited("[Ar] 3d10 4s 5s", "3S", d_block(10, 1)[2] | {"s": (7, 5)}, rydberg=True))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import null_space
 from scipy.optimize import least_squares, nnls
 
-from ..tables.verify import check_grid, evaluate, smallest
+from ..tables.verify import check_grid, count_error, cusp_error, evaluate, smallest
 from .pyscf_atom import RADII, VOLUME_WEIGHTS
 from .target import Target, norms
 
@@ -74,10 +74,16 @@ _LAYOUTS = (
     ((0, 1, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 1, 2)),
 )
 """Powers carried by each exponent, the slowest first; at most 16 terms."""
+_D_LAYOUTS = (
+    ((0,), (2, 4), (2, 4), (2,), (2, 4), (2, 4), (2, 4), (0, 2), (0, 2), (0, 2), (1,)),
+    ((0,), (2, 4), (2, 4), (2,), (4,), (2, 4), (2, 4), (2, 4), (0, 2), (0, 2), (0, 2), (0, 1)),
+    ((0,), (1, 2), (3,), (3,), (2, 4), (2, 4), (2, 4), (0, 2), (0, 2), (0, 2), (0, 2), (0, 2), (0, 1)),
+)
+"""The same for the 3d row, whose open d shell lies inside 4s and asks for more: at most 23 terms."""
 
 
 def fit_density(
-    density, number: int, electrons: int, decay: float, trials: int = 16, seed: int = 0, layouts=_LAYOUTS
+    density, number: int, electrons: int, decay: float, trials: int = 16, seed: int = 0, layouts=None
 ) -> Fit:
     """Slater terms for a density on RADII: several layouts and starts, the best polished from perturbed copies.
 
@@ -85,11 +91,13 @@ def fit_density(
         density: reference ρ on RADII, electrons/bohr³.
         number: nuclear charge. electrons: count to be met exactly. decay: slowest exponent, 1/bohr.
         trials: perturbed restarts after the first round. seed: of their random numbers.
-        layouts: powers carried by each exponent, the slowest first; each is tried.
+        layouts: powers carried by each exponent, the slowest first; each is tried. By default a set that suits
+            the nuclear charge.
 
     Raises ValueError if no non-negative density meets the equalities.
     """
     target = Target(density, number, electrons, decay)
+    layouts = layouts or (_D_LAYOUTS if 21 <= number <= 30 else _LAYOUTS)
     best, least = None, np.inf
 
     def consider(layout, x):
@@ -100,7 +108,9 @@ def fit_density(
         except (ValueError, np.linalg.LinAlgError, RuntimeError):
             return
         error = float(np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - density)))
-        if error < least and smallest(*fit.terms) >= 0:
+        # nearly equal exponents make terms that cancel to many digits, and then the equalities no longer hold
+        exact = count_error(*fit.terms, electrons) < 1e-11 and cusp_error(*fit.terms, number) < 1e-11
+        if exact and error < least and smallest(*fit.terms) >= 0:
             best, least = (layout, x, fit), error
 
     for layout in layouts:

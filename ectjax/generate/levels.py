@@ -48,22 +48,24 @@ def level_of_theory(symbol: str) -> Level:
         return _pair("aug-cc-pCVQZ", 1, small_triples=True)
     if symbol == "Cl":
         return _pair("aug-cc-pV(Q+d)Z", 5)
-    if z <= 5:
-        return _pair("aug-cc-pCVQZ", 0, small_triples=True)
-    if z == 10:
+    # triple zeta so far for the lighter ones of these; replace the letter to raise it
+    if z == 4:
+        return _pair("aug-cc-pCVTZ", 0)
+    if z <= 10:
         return _pair("aug-cc-pVTZ", 1)
     if z == 12:
         return _pair("aug-cc-pCVTZ", 1)
-    if z < 18:  # triple zeta so far; replace the letter to raise it
+    if z < 18:
         return _pair("aug-cc-pV(T+d)Z", 5)
     if z == 18:
         return _pair("aug-cc-pV(Q+d)Z", 5, small_triples=True)
     if z <= 20:
         return Level("aug-cc-pwCVTZ-X2C", 5, "aug-cc-pwCVDZ-X2C", relativistic=True)
     if z <= 30:
-        return Level("aug-cc-pVTZ-DK", 9, relativistic=True)
-    # the filled 3d shell of gallium and germanium is close enough to the valence to be correlated
-    frozen = 9 if z <= 32 else 14
+        # 3s and 3p have to be correlated: they lie so close to 3d that its ionisation is off by 1 eV otherwise
+        return _pair("cc-pVTZ-DK", 5, relativistic=True, small_triples=True)
+    # the filled 3d shell of gallium is close enough to the valence to be correlated
+    frozen = 9 if z == 31 else 14
     return _pair("aug-cc-pVQZ-DK", frozen, relativistic=True, small_triples=True)
 
 

@@ -37,13 +37,13 @@ def _double_zeta(basis: str) -> str:
     return basis.replace("pC", "p").replace("V(Q", "V(D").replace("V(T", "V(D").replace("VQ", "VD").replace("VT", "VD")
 
 
-def _start(symbol, recipe, basis, relativistic):
+def _start(symbol, recipe, basis, relativistic, symmetry=False):
     """ROHF of the ground term, and the numbers of active electrons, spins and roots of ground and excited term."""
     from pyscf import scf
 
     electrons = valence_electrons(recipe)
     high_spin = 3 if electrons == 5 else 2
-    start = scf.ROHF(atom(symbol, recipe.charge, high_spin, basis))
+    start = scf.ROHF(atom(symbol, recipe.charge, high_spin, basis, symmetry=symmetry))
     if relativistic:
         start = start.x2c1e()
     start.run(conv_tol=1e-10)
@@ -54,9 +54,17 @@ def _counts(electrons: int, spin: int) -> tuple[int, int]:
     return (electrons + spin) // 2, (electrons - spin) // 2
 
 
+def _only_spin(solver, half: float, tolerance: float = 1e-11) -> None:
+    """Push other spins up; converge tightly, or a component of a degenerate term is lost to the next term."""
+    from pyscf import fci
+
+    fci.addons.fix_spin_(solver, shift=0.5, ss=half * (half + 1))
+    solver.max_cycle, solver.conv_tol = 200, tolerance
+
+
 def _splitting(symbol, recipe, basis, relativistic):
     """Energy by NEVPT2 and density by state-averaged CASSCF of the term, less those of the ground term."""
-    from pyscf import fci, mcscf, mrpt
+    from pyscf import mcscf, mrpt
 
     where = f"{symbol} {recipe.label} ({recipe.configuration} {recipe.term})"
     start, electrons, terms = _start(symbol, recipe, basis, relativistic)
@@ -66,15 +74,15 @@ def _splitting(symbol, recipe, basis, relativistic):
         average = mcscf.CASSCF(start, 4, counts)
         if roots > 1:
             average = average.state_average_([1 / roots] * roots)
-        fci.addons.fix_spin_(average.fcisolver, ss=half * (half + 1))
+        _only_spin(average.fcisolver, half)
         average.conv_tol, average.conv_tol_grad, average.max_cycle_macro = 1e-8, 1e-3, 200
         average.kernel(start.mo_coeff)
         if not average.converged:
             raise ValueError(f"CASSCF of {where} did not converge in {basis}; try another basis")
         single = mcscf.CASCI(start, 4, counts)
         single.fcisolver.nroots = roots
-        fci.addons.fix_spin_(single.fcisolver, ss=half * (half + 1))
-        single.kernel(average.mo_coeff)
+        _only_spin(single.fcisolver, half)
+        single.kernel(average.mo_coeff, ci0=average.ci)  # a fresh start may miss a component
         total = np.atleast_1d(single.e_tot)
         energies.append(float(total[0]) + float(mrpt.NEVPT(single, root=0).kernel()))
         if np.ptp(total) > 2e-4:
@@ -85,16 +93,16 @@ def _splitting(symbol, recipe, basis, relativistic):
 
 def _full_splitting(symbol, recipe, basis, relativistic) -> float:
     """The same energy difference by full configuration interaction of the valence electrons (ROHF core)."""
-    from pyscf import fci, mcscf
+    from pyscf import mcscf
 
-    start, electrons, terms = _start(symbol, recipe, basis, relativistic)
+    start, electrons, terms = _start(symbol, recipe, basis, relativistic, symmetry="D2h")
     frozen = (recipe.electrons - electrons) // 2
     energies = []
     for spin, _ in terms:
         half = 0.5 * spin
         full = mcscf.CASCI(start, start.mo_coeff.shape[1] - frozen, _counts(electrons, spin))
-        fci.addons.fix_spin_(full.fcisolver, shift=0.5, ss=half * (half + 1))
-        full.fcisolver.max_cycle, full.fcisolver.conv_tol = 200, 1e-8
+        full.fcisolver.wfnsym = start.wfnsym  # the low-spin term has components of the same symmetry species
+        _only_spin(full.fcisolver, half, tolerance=1e-6)
         full.kernel()
         if not full.fcisolver.converged:
             raise ValueError(f"full CI of {symbol} {recipe.label} did not converge in {basis}; try another basis")

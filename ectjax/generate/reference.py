@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .d_shell import IRREP, d_electrons, d_guess, d_population
 from .levels import level_of_theory
 from .low_spin import low_spin_change, valence_electrons
 from .pyscf_atom import RADII, atom, spherical_density
@@ -11,7 +12,6 @@ from .states import Recipe
 
 _MEMORY = 9000
 """Megabytes for coupled cluster; enough to keep the integrals of 150 functions in memory."""
-_IRREP = {"s": "Ag", "x": "B3u", "y": "B2u", "z": "B1u", "xy": "B1g", "xz": "B2g", "yz": "B3g"}
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,18 @@ def _mean_field(symbol, recipe, basis, relativistic, where):
     mean_field = scf.RHF(molecule) if closed else scf.UHF(molecule)
     if relativistic:
         mean_field = mean_field.x2c1e()
-    mean_field.irrep_nelec = {_IRREP[k]: 2 * v[0] if closed else v for k, v in recipe.occupation.items()}
+    mean_field.irrep_nelec = {IRREP[k]: 2 * v[0] if closed else v for k, v in recipe.occupation.items()}
     mean_field.conv_tol, mean_field.max_cycle = 1e-10, 200
-    mean_field.kernel()
+    wanted = d_electrons(recipe)
+    mean_field.kernel(d_guess(mean_field, recipe) if wanted else None)
     if not mean_field.converged:
         mean_field = mean_field.newton()
         mean_field.kernel()
     if not mean_field.converged:
         raise ValueError(f"SCF of {where} did not converge in {basis}; try another basis or configuration")
+    found = d_population(mean_field)
+    if abs(found - wanted) > 0.3:
+        raise ValueError(f"SCF of {where} converged to {found:.2f} d electrons in {basis}; try another basis or guess")
     return molecule, mean_field
 
 

@@ -89,7 +89,8 @@ def recipes(symbol: str) -> dict[str, Recipe]:
             continue
         bound = not (charge == -2 or (charge == -1 and symbol in _UNBOUND_ANION))
         label = label_of(charge)
-        made[label] = Recipe(label, charge, *ground_state(symbol, charge), bound=bound)
+        diffuse = charge < 0 and symbol in _D_GROUND  # whose basis has no diffuse functions of its own
+        made[label] = Recipe(label, charge, *ground_state(symbol, charge), rydberg=diffuse, bound=bound)
     for count, state in enumerate(EXCITED.get(symbol, []), start=1):
         label = label_of(0, count)
         left = LEFT_BEHIND.get((symbol, label))

@@ -45,7 +45,8 @@ class Target:
         self.moments = {k: float(np.sum(volume * rho * self.r**k)) for k in (-1, 1, 2)}
         self.moment_scale = _MOMENT_WEIGHT / np.array(list(self.moments.values()))
         inner = np.geomspace(1e-5, 0.02, 12)
-        middle, far = np.geomspace(0.03 / number, 18.0, 170), np.linspace(18.5, 100.0, 90)
+        # out to 100 bohr, or to where the density of a compact ion leaves the range of floating-point numbers
+        middle, far = np.geomspace(0.03 / number, 18.0, 170), np.linspace(18.5, min(100.0, 620 / decay), 90)
         self._constrain(np.concatenate([inner, middle, far]))
         tail = np.geomspace(0.3, 80.0, 300)
         value = self.expected(tail)

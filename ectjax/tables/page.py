@@ -5,10 +5,9 @@ import os
 from pathlib import Path
 
 from ..units import HARTREE_IN_EV
-from .goals import tally, triple_zeta
+from .goals import NOT_PLANNED, missing_states, tally, triple_zeta
 from .records import Element
 from .store import SCHEMA, SCHEMA_VERSION, available_elements, load_element
-from .symbols import SYMBOLS
 from .verify import energy_difference_ev
 
 _HEAD = f"""# Atomic tables
@@ -41,7 +40,8 @@ command again without `--force` to go on where it stopped.
   without a measured energy there shows none and the model uses the computed one.
 * Unbound states (N-, O2-, S2-): what the diffuse basis functions hold; a stand-in for the ion in a crystal, where its
   neighbours bind it. Their slowest exponent is that of a state bound by 0.2 eV.
-* Fit: Slater terms c r^n e^(−ar), at most 16. The slowest exponent is 2√(2I), I the state's own ionisation energy,
+* Fit: Slater terms c r^n e^(−ar), at most 16 (23 in the 3d row). The slowest exponent is 2√(2I), I the state's own
+  ionisation energy,
   measured where known; promoted states whose spin forbids the cation's ground state ionise to an excited cation,
   whose level is computed.
   Coefficients: convex least squares with count and cusp as equalities, ρ ≥ 0 on a grid, and a tail that falls
@@ -94,9 +94,11 @@ def _summary(elements: list[Element]) -> str:
     small = [e.symbol for e in elements if triple_zeta(e.state("0"))]
     if small:
         misses.append(f"* {', '.join(small)}: triple-zeta basis where the goal is quadruple (computing time)")
-    missing = [symbol for symbol in SYMBOLS[:36] if symbol not in {element.symbol for element in elements}]
+    missing = missing_states(elements)
     if missing:
-        misses.append(f"* {', '.join(missing)}: no table yet; `ectjax tables build {missing[0]}` makes one")
+        named = "; ".join(f"{symbol} {', '.join(labels)}" for symbol, labels in missing.items())
+        misses.append(f"* not built yet (computing time; `ectjax tables build EL` makes them): {named}")
+    misses += [f"* {one}" for one in NOT_PLANNED]
     lines += ["\nThe same from the command line: `ectjax tables goals`. What misses:\n", *(misses or ["Nothing."])]
     return "\n".join(lines) + "\n"
 
