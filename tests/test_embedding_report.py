@@ -1,15 +1,18 @@
 """Embedding functions of the shipped states: known wells, the generated page, the plot, the count."""
 
+import dataclasses
 import re
+import shutil
 import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 from ectjax.embedding.concordance import find_minimum
-from ectjax.embedding.report import page, plot_embedding, state_reports, summary
-from ectjax.tables import available_elements, load_element
+from ectjax.embedding.report import page, plot_embedding, state_reports, store_concordance, summary
+from ectjax.tables import available_elements, load_element, table_directory, write_table
 from ectjax.units import HARTREE_IN_EV
 
 
@@ -72,3 +75,33 @@ def test_plot(tmp_path):
     path = plot_embedding(load_element("H"), tmp_path / "h.png")
     assert [p.name for p in tmp_path.iterdir()] == ["h.png"]
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 20_000
+
+
+def test_tables_carry_their_concordance():
+    """Every shipped state does; three of them computed anew."""
+    for symbol in available_elements():
+        for state in load_element(symbol).states:
+            assert state.concordance, f"{symbol} {state.label}: run python -m ectjax.embedding.report --store"
+            if state.label == "0":
+                assert state.concordance["rms"] < 0.05 * state.concordance["depth"]
+    for row in state_reports(["Be"]):
+        stored = load_element("Be").state(row.label).concordance
+        assert stored["status"] == row.result.status
+        for key, value in row.result.record().items():
+            assert key == "status" or stored[key] == pytest.approx(value, rel=1e-5)
+
+
+def test_storing_keeps_everything_else(tmp_path):
+    shutil.copy(table_directory() / "H.h5", tmp_path)
+    before = load_element("H", tmp_path)
+    bare = dataclasses.replace(before, states=tuple(dataclasses.replace(s, concordance={}) for s in before.states))
+    write_table(bare, tmp_path / "H.h5")
+    assert load_element("H", tmp_path).state("0").concordance == {}
+    store_concordance(state_reports(["H"], tmp_path), tmp_path)
+    after = load_element("H", tmp_path)
+    assert after.state("+1").concordance == {"status": "no minimum"}
+    assert after.state("0").concordance["status"] == "agreed"
+    for old, new in zip(before.states, after.states, strict=True):
+        np.testing.assert_array_equal(old.coefficients, new.coefficients)
+        assert old.fit == new.fit and old.energy == new.energy
+    assert [p.name for p in tmp_path.iterdir()] == ["H.h5"]

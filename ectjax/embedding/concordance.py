@@ -59,6 +59,14 @@ class Concordance:
     def relative_rms(self) -> float:
         return self.rms / self.depth
 
+    def record(self) -> dict[str, float | str]:
+        """What a table stores of it: Hartree and electrons/Bohr³; only the status where there is no minimum."""
+        if self.status == "no minimum":
+            return {"status": self.status}
+        numbers = (self.a, self.b, *self.baskes, self.range[1], self.rms, self.depth)
+        names = ("a", "b", "strength", "rho0", "range", "rms", "depth")
+        return {"status": self.status, **{k: float(x) for k, x in zip(names, numbers, strict=True)}}
+
 
 def find_minimum(density: SphericalDensity, a: float = 1.0, b: float = 1.0):
     """Deepest well (ρ̄_min, F_min) of Daw's functional with F < 0, or None where there is none.

@@ -1,13 +1,13 @@
 """Embedding functions of all states in the tables: the concordance as a page, a plot and a count.
 
-`python -m ectjax.embedding.report [--out docs/embedding.md] [H C ...]` prints how many states reach
-concordance and which do not, and writes the page.
+`python -m ectjax.embedding.report [--out docs/embedding.md] [--store basis_tables] [H C ...]` prints how many
+states reach concordance and which do not, writes the page, and writes the results into the tables.
 """
 
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,19 @@ def state_reports(
             result = concordance(state, tolerance, bond_density=at_bond)
             rows.append(StateReport(record.symbol, record.number, state.label, state.bound, result, at_bond))
     return rows
+
+
+def store_concordance(rows: Sequence[StateReport], folder: str | Path) -> list[Path]:
+    """Write the concordance of `rows` into the table files of a folder, each file whole under a temporary name."""
+    from ectjax.tables import load_element, write_table
+
+    written = []
+    for symbol in dict.fromkeys(r.symbol for r in rows):
+        found = {r.label: r.result.record() for r in rows if r.symbol == symbol}
+        element = load_element(symbol, folder)
+        states = tuple(replace(s, concordance=found.get(s.label, s.concordance)) for s in element.states)
+        written.append(write_table(replace(element, states=states), Path(folder) / f"{symbol}.h5"))
+    return written
 
 
 def summary(rows: Sequence[StateReport]) -> str:
@@ -204,12 +217,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m ectjax.embedding.report", description=__doc__.splitlines()[0])
     parser.add_argument("elements", nargs="*", help="symbols; default all in the tables")
     parser.add_argument("--out", type=Path, help="write the page here")
+    parser.add_argument("--store", type=Path, metavar="FOLDER", help="write the results into the tables there")
     chosen = parser.parse_args(arguments)
-    rows = state_reports(chosen.elements or None)
+    rows = state_reports(chosen.elements or None, chosen.store)
     print(summary(rows))
     if chosen.out is not None:
         chosen.out.write_text(page(rows), encoding="utf-8")
         print(f"wrote {chosen.out}")
+    if chosen.store is not None:
+        print(f"stored in {len(store_concordance(rows, chosen.store))} tables in {chosen.store}")
 
 
 if __name__ == "__main__":

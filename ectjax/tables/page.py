@@ -55,7 +55,7 @@ One HDF5 file per element, `basis_tables/Na.h5`; atomic units throughout.
 | where | what |
 |---|---|
 | root attributes | `schema` = "{SCHEMA}", `schema_version` = {SCHEMA_VERSION}, `units`, `symbol`, `number`, `labels` (JSON list), `provenance` (JSON: package versions), `checksum` (sha256 of the content) |
-| `states/<label>` attributes | `charge`, `excitation`, `electrons`, `term`, `configuration`, `energy_computed`, `energy_experimental` (nan if none), `energy_source`, `bound`, `decay`, `decay_source`, `method`, `basis`, `fit` (JSON: errors) |
+| `states/<label>` attributes | `charge`, `excitation`, `electrons`, `term`, `configuration`, `energy_computed`, `energy_experimental` (nan if none), `energy_source`, `bound`, `decay`, `decay_source`, `method`, `basis`, `fit` (JSON: errors), `concordance` (JSON, optional: agreement of the embedding forms, see embedding.md) |
 | `states/<label>/coefficients`, `powers`, `exponents` | the density ρ = Σ c r^n e^(−ar) |
 | `states/<label>/reference_radii`, `reference_density` | the density that was fitted |
 

@@ -40,6 +40,8 @@ class AtomicState:
     exponents: np.ndarray
     fit: dict[str, float] = field(default_factory=dict)
     """Errors of the Slater fit against the reference density; keys are explained in docs/tables.md."""
+    concordance: dict[str, float | str] = field(default_factory=dict)
+    """Agreement of the two embedding forms (docs/embedding.md): status, a, b, strength, rho0, range, rms, depth."""
     reference_radii: np.ndarray = field(default_factory=lambda: np.zeros(0))
     reference_density: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """The density that was fitted, on `reference_radii` (bohr)."""

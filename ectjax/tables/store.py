@@ -125,6 +125,8 @@ def write_table(element: Element, file: str | os.PathLike) -> Path:
                 for name in _SCALARS:
                     group.attrs[name] = getattr(state, name)
                 group.attrs["fit"] = json.dumps(state.fit, sort_keys=True)
+                if state.concordance:
+                    group.attrs["concordance"] = json.dumps(state.concordance, sort_keys=True)
                 for name, kind in _ARRAYS.items():
                     group.create_dataset(name, data=np.asarray(getattr(state, name), kind))
         os.replace(temporary, file)
@@ -143,6 +145,8 @@ def checksum(element: Element) -> str:
     add([SCHEMA, SCHEMA_VERSION, UNITS, element.symbol, element.number, element.provenance])
     for state in element.states:
         add([state.label, {name: kind(getattr(state, name)) for name, kind in _SCALARS.items()}, state.fit])
+        if state.concordance:  # optional, so that tables without it keep their checksum
+            add(state.concordance)
         for name, kind in _ARRAYS.items():
             array = np.asarray(getattr(state, name), kind)
             add([name, list(array.shape)])
@@ -163,7 +167,8 @@ def _read(handle: h5py.File) -> Element:
         arrays = {name: np.asarray(group[name][()], kind) for name, kind in _ARRAYS.items()}
         for array in arrays.values():
             array.setflags(write=False)
-        state = AtomicState(label=label, fit=json.loads(group.attrs["fit"]), **scalars, **arrays)
+        notes = {name: json.loads(group.attrs.get(name, "{}")) for name in ("fit", "concordance")}
+        state = AtomicState(label=label, **notes, **scalars, **arrays)
         consistent = (state.charge, state.excitation) == (charge, excitation)
         if not consistent or state.electrons != number - charge or not math.isfinite(state.energy):
             raise ValueError(
