@@ -71,9 +71,13 @@ def first_order(problem: Problem, amplitudes, point: Point) -> tuple[Multipliers
 
 
 def _conjugate_gradient(hessian, gradient, precondition, max_steps, floor):
-    """Minimise the quadratic model; returns (direction, products). Stops at negative curvature."""
+    """Minimise the quadratic model; returns (direction, products, whether it stopped at negative curvature).
+
+    `floor` is in eV per atom: norms are taken per atom (root mean square), so that the work does not grow with N.
+    """
+    root = gradient.shape[0] ** 0.5
     norm0 = jnp.sqrt(jnp.sum(gradient**2))
-    goal = jnp.maximum(norm0 * jnp.minimum(0.3, jnp.sqrt(norm0)), floor)
+    goal = jnp.maximum(norm0 * jnp.minimum(0.3, jnp.sqrt(norm0 / root)), floor * root)
     z0 = precondition(gradient)
 
     def cond(carry):
