@@ -13,7 +13,10 @@ images.mkdir(exist_ok=True)
 
 with tempfile.TemporaryDirectory() as folder:
     runs = {
-        "nacl": ["md", str(root / "examples/nacl.extxyz"), "--ensemble", "nvt", "--steps", "2000", "--dt", "1"],
+        "nacl": [
+            *("md", str(root / "examples/nacl.extxyz"), "--ensemble", "nvt", "--steps", "2000", "--dt", "1"),
+            *("--model", "two_center"),
+        ],
         "lih": ["scan", "Li", "H", "--from", "1.0", "--to", "12", "--points", "111"],
         "hf": ["scan", "H", "F", "--from", "0.6", "--to", "10", "--points", "95"],
     }
