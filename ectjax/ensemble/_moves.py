@@ -60,5 +60,5 @@ def transfer_starts(problem: Problem, state: NewtonState, count: int) -> Float[A
     predicted = jnp.where(jnp.isfinite(predicted), predicted, jnp.inf)
     _, best = jax.lax.top_k(-predicted, min(count, candidates))
     best = jnp.resize(best, count)
-    spread = mask / jnp.sum(mask, axis=1, keepdims=True)
+    spread = mask / jnp.sum(mask, axis=1, keepdims=True, dtype=w.dtype)
     return jnp.sqrt((1.0 - _TRACE) * moved[best] + _TRACE * spread)
