@@ -1,12 +1,12 @@
 """How the equilibration behaves: hysteresis along scans, and iterations against system size.
 
     python benchmarks/equilibration.py hysteresis
-    python benchmarks/equilibration.py iterations [--atoms 64 512 1728 4096] [--molecules 8 27 64]
+    python benchmarks/equilibration.py iterations [--atoms 64 512 1728 4096] [--molecules 22 64 216]
 
 Hysteresis: diatomics from 0.8 to 12 Å and rock salt from 4 to 20 Å lattice constant, up and down with warm starts and
 cold at every point, with resonance and without; "followed" is what warm starts without `search` would give.
-Iterations: the loosest tolerance of the list whose forces are within 1e-3 eV/Å of converged ones, from a cold start and
-from the weights of the same structure one step of 1 fs at about 1000 K earlier.
+Iterations: at a tolerance of 5e-4 eV, from a cold start and from the weights of the same structure one step of 1 fs at
+about 1000 K earlier. The cost of searching for lower basins from cold stands by itself.
 """
 
 import argparse
@@ -22,8 +22,7 @@ from ectjax import System, build_system, calculate, load_model, solve_weights
 from ectjax.fitting.curves import read_diatomics
 from ectjax.system import open_system
 
-FORCE_ERROR = 1e-3  # eV/Å
-TOLERANCES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
+TOLERANCE = 5e-4  # eV, for forces within 1e-3 eV/Å
 STEP = 0.006  # Å, what an atom moves in 1 fs at about 1000 K
 
 
@@ -99,7 +98,7 @@ def disordered_salt(atoms: int, rng):
 
 def water_cluster(molecules: int, rng):
     """Molecules of random orientation on a grid of 3.1 Å."""
-    side = round(molecules ** (1 / 3))
+    side = int(np.ceil(molecules ** (1 / 3) - 1e-9))
     numbers, points = [], []
     for n in range(molecules):
         water = molecule("H2O")
@@ -110,29 +109,33 @@ def water_cluster(molecules: int, rng):
     return np.concatenate(numbers), np.concatenate(points), None
 
 
-def iterations(sizes, molecules) -> None:
-    salt, water = load_model("default", ["Na", "Cl"]), load_model("default", ["H", "O"])
-    print("system            atoms  start  tolerance  force error   Newton steps   descents   gradients and products")
+def iterations(sizes, molecules, count: int) -> None:
+    """Medians over `count` structures of each size."""
+    salt, water = load_model("two_center", ["Na", "Cl"]), load_model("default", ["H", "O"])
+    print(f"tolerance {TOLERANCE:g} eV; medians of {count} structures, largest force error of all")
+    print("system  atoms  start  Newton steps  gradients and products  the search's  force error, eV/Å")
     jobs = [("salt", salt, disordered_salt, n) for n in sizes] + [("water", water, water_cluster, n) for n in molecules]
     for name, model, make, size in jobs:
-        rng = np.random.default_rng(size)
-        numbers, positions, cell = make(size, rng)
-        step = rng.normal(size=positions.shape)
-        step *= STEP / np.sqrt(np.mean(np.sum(step**2, axis=1)))
-        system = build_system(model, numbers, positions, cell=cell, skin=0.5)
-        before = eqx.tree_at(lambda s: s.positions, system, system.positions - jnp.asarray(step))
-        exact = calculate(model, system, tolerance=jnp.asarray(1e-8))
-        earlier = calculate(model, before, tolerance=jnp.asarray(1e-8)).equilibration.weights
-        for start, weights in (("warm", earlier), ("cold", None)):
-            for tolerance in TOLERANCES:
-                out = calculate(model, system, weights, tolerance=jnp.asarray(tolerance))
-                error = float(jnp.abs(out.forces - exact.forces).max())
-                if error <= FORCE_ERROR:
-                    break
-            e = out.equilibration
+        seen: dict[str, list] = {"warm": [], "cold": []}
+        for seed in range(count):
+            rng = np.random.default_rng((size, seed))
+            numbers, positions, cell = make(size, rng)
+            step = rng.normal(size=positions.shape)
+            step *= STEP / np.sqrt(np.mean(np.sum(step**2, axis=1)))
+            system = build_system(model, numbers, positions, cell=cell, skin=0.5)
+            before = eqx.tree_at(lambda s: s.positions, system, system.positions - jnp.asarray(step))
+            cold = calculate(model, system, tolerance=jnp.asarray(TOLERANCE))
+            earlier = calculate(model, before, cold.equilibration.weights, tolerance=jnp.asarray(TOLERANCE))
+            warm = calculate(model, system, earlier.equilibration.weights, tolerance=jnp.asarray(TOLERANCE))
+            for start, out in (("warm", warm), ("cold", cold)):
+                exact = calculate(model, system, out.equilibration.weights, tolerance=jnp.asarray(1e-8))
+                e, error = out.equilibration, float(jnp.abs(out.forces - exact.forces).max())
+                seen[start].append((int(e.iterations), int(e.evaluations), int(e.search_evaluations), error))
+        for start, rows in seen.items():
+            steps, products, search, _ = np.median(np.array(rows), axis=0)
+            error = max(row[3] for row in rows)
             print(
-                f"{name:16s} {len(numbers):6d}  {start}   {tolerance:7.0e}    {error:9.1e}     "
-                f"{int(e.iterations):6d}       {int(e.descents):6d}       {int(e.evaluations):6d}",
+                f"{name:6s} {len(numbers):6d}  {start}   {steps:10.0f}  {products:22.0f}  {search:12.0f}  {error:12.1e}",
                 flush=True,
             )
 
@@ -141,13 +144,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("hysteresis", "iterations"))
     parser.add_argument("--atoms", type=int, nargs="*", default=[64, 512, 1728, 4096])
-    parser.add_argument("--molecules", type=int, nargs="*", default=[8, 27, 64])
+    parser.add_argument("--molecules", type=int, nargs="*", default=[22, 64, 216])
+    parser.add_argument("--structures", type=int, default=5)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     if options.part == "hysteresis":
         hysteresis()
     else:
-        iterations(options.atoms, options.molecules)
+        iterations(options.atoms, options.molecules, options.structures)
 
 
 if __name__ == "__main__":

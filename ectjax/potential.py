@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ectjax.coulomb import DirectCoulomb, ewald_real_kernel
 from ectjax.embedding.table import EmbeddingTable
-from ectjax.ensemble import Equilibration, equilibrate, start_amplitudes
+from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
 from ectjax.model import RESONANCE_SOFTENING, Model
 from ectjax.neighbors import Neighbors, pair_distances
 
@@ -92,6 +92,23 @@ def geometry_terms(model: Model, system: System) -> Terms:
         interaction=interaction,
         coulomb=coulomb,
     )
+
+
+def charge_screening(system: System) -> Screening:
+    """Preconditioner of the charges at the density of the cell, or of the sphere that an open system fills."""
+    system = jax.lax.stop_gradient(system)
+    real = system.atom_mask[:, None]
+    count = jnp.maximum(jnp.sum(real, dtype=system.positions.dtype), 1.0)
+    if system.cell is None:
+        placed = jnp.where(real, system.positions, 0.0)
+        centred = jnp.where(real, placed - jnp.sum(placed, axis=0) / count, 0.0)
+        radius = jnp.sqrt(5.0 / 3.0 * jnp.sum(centred**2) / count)
+        volume = 4.0 / 3.0 * jnp.pi * jnp.maximum(radius, 1.0) ** 3
+    else:
+        volume = jnp.abs(jnp.linalg.det(system.cell))
+    pairs = system.neighbors
+    distances = pair_distances(system.positions, system.cell, pairs)
+    return Screening.prepare(pairs.i, pairs.j, distances, pairs.mask, count / volume)
 
 
 def background_density(weights: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
@@ -176,6 +193,7 @@ def solve_weights(
         charges=terms.state_charge,
         mask=terms.state_mask,
         total_charge=system.total_charge,
+        screening=charge_screening(system),
         tolerance=tolerance,
         max_iterations=max_iterations,
         rounds=ROUNDS if search or weights is None else 0,

@@ -18,7 +18,8 @@ import lineax as lx
 
 from ectjax.ensemble._manifold import tangent
 from ectjax.ensemble._moves import CANDIDATES, transfer_starts
-from ectjax.ensemble._newton import Problem, before_any, evaluate, first_order, minimise
+from ectjax.ensemble._newton import CURVATURE_FLOOR, Problem, before_any, evaluate, first_order, minimise
+from ectjax.ensemble._screening import preconditioner as screened
 
 
 def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
@@ -39,10 +40,11 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
         (amplitudes, first.normal, first.normal_square, diagonal)
     )
 
+    scale = screened(problem.screening, normal, jnp.maximum(jnp.abs(diagonal), CURVATURE_FLOOR))
+
     def preconditioner(v):
         inside = jnp.where(mask, tangent(v, c, normal, square), 0.0)
-        scaled = inside / jnp.maximum(jnp.abs(diagonal), 0.2)
-        return jnp.where(mask, tangent(scaled, c, normal, square), 0.0) + (v - inside)
+        return jnp.where(mask, tangent(scale(inside), c, normal, square), 0.0) + (v - inside)
 
     structure = jax.eval_shape(lambda: right_hand_side)
     tags = lx.positive_semidefinite_tag
@@ -58,15 +60,15 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
 
 @eqx.filter_custom_jvp
 def implicit_minimum(args, total_charge, starts, fixed):
-    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (residual, iterations
-    of the descent that ended there, descents, evaluations).
+    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (residual, iterations and
+    evaluations of the descent that ended there, number of descents, evaluations of all).
 
-    Differentiable in `args` and `total_charge`; `starts` and `fixed` = (energy, charges, mask, tolerance,
+    Differentiable in `args` and `total_charge`; `starts` and `fixed` = (energy, charges, mask, screening, tolerance,
     max_iterations, rounds) are constants of the solve. After the starts, up to `rounds` times, descents from the
     most promising moves away from the lowest end, for as long as that finds a lower one.
     """
-    energy, charges, mask, tolerance, max_iterations, rounds = fixed
-    problem = Problem(energy, args, charges, mask, total_charge)
+    energy, charges, mask, screening, tolerance, max_iterations, rounds = fixed
+    problem = Problem(energy, args, charges, mask, total_charge, screening)
     count, atoms = starts.shape[:2]
 
     def descend(start):
@@ -75,9 +77,11 @@ def implicit_minimum(args, total_charge, starts, fixed):
     def one_round(carry):
         starts, best, spent, done, _ = carry
         ends = jax.lax.map(descend, starts)
-        lowest = jax.tree.map(lambda x: x[jnp.argmin(ends.point.energy)], ends)
-        old = best.point.energy
-        noise = 40 * jnp.finfo(old.dtype).eps * (jnp.abs(lowest.point.energy) + 100.0 * atoms)
+        # of equal ends the one from the first start, whatever the last digits say
+        energies, old = ends.point.energy, best.point.energy
+        least = jnp.min(energies)
+        noise = 40 * jnp.finfo(old.dtype).eps * (jnp.abs(least) + 100.0 * atoms) + atoms * tolerance**2
+        lowest = jax.tree.map(lambda x: x[jnp.argmax(energies <= least + noise)], ends)
         improved = lowest.point.energy < old - noise
         best = jax.tree.map(lambda new, kept: jnp.where(improved | (done == 0), new, kept), lowest, best)
         spent = spent[0] + count, spent[1] + jnp.sum(ends.evaluations, dtype=jnp.int32)
@@ -92,7 +96,7 @@ def implicit_minimum(args, total_charge, starts, fixed):
         _, best, spent, _, _ = one_round(first)
     else:
         _, best, spent, _, _ = jax.lax.while_loop(lambda x: (x[3] <= rounds) & x[4], one_round, first)
-    return best.amplitudes, (best.residual, best.iterations, *spent)
+    return best.amplitudes, (best.residual, best.iterations, best.evaluations, *spent)
 
 
 @implicit_minimum.def_jvp
@@ -100,8 +104,8 @@ def _implicit_minimum_jvp(primals, tangents):
     args, total_charge, starts, fixed = primals
     d_args, d_total, _, _ = tangents
     amplitudes, info = implicit_minimum(args, total_charge, starts, fixed)
-    energy, charges, mask, *_ = fixed
-    problem = Problem(energy, args, charges, mask, total_charge)
+    energy, charges, mask, screening, *_ = fixed
+    problem = Problem(energy, args, charges, mask, total_charge, screening)
     first, diagonal, _ = first_order(problem, amplitudes, evaluate(problem, amplitudes))
 
     def gradient(args_, amplitudes_):

@@ -15,9 +15,10 @@ from jaxtyping import Array
 
 from ectjax.ensemble._manifold import retract, tangent
 from ectjax.ensemble._multipliers import Multipliers, multipliers
+from ectjax.ensemble._screening import Screening, preconditioner
 
 _MAX_ROTATION = 0.7  # largest change of one atom's amplitude vector in one step
-_CURVATURE_FLOOR = 0.2  # eV, smallest preconditioner entry
+CURVATURE_FLOOR = 0.2  # eV, smallest preconditioner entry
 _EMPTY = 1e-3  # amplitude below which a state counts as empty
 
 
@@ -29,6 +30,7 @@ class Problem(NamedTuple):
     charges: Array
     mask: Array
     total_charge: Array
+    screening: Screening | None = None
 
 
 class Point(NamedTuple):
@@ -77,7 +79,7 @@ def _conjugate_gradient(hessian, gradient, precondition, max_steps, floor):
     """
     root = gradient.shape[0] ** 0.5
     norm0 = jnp.sqrt(jnp.sum(gradient**2))
-    goal = jnp.maximum(norm0 * jnp.minimum(0.3, jnp.sqrt(norm0 / root)), floor * root)
+    goal = jnp.maximum(norm0 * jnp.minimum(0.3, norm0 / root), floor * root)
     z0 = precondition(gradient)
 
     def cond(carry):
@@ -136,8 +138,10 @@ def minimise(
         def hessian(v):
             return project(product(v) - first.shift * v)
 
+        scale = preconditioner(problem.screening, first.normal, jnp.maximum(jnp.abs(diagonal), CURVATURE_FLOOR))
+
         def precondition(v):
-            return project(v / jnp.maximum(jnp.abs(diagonal), _CURVATURE_FLOOR))
+            return project(scale(v))
 
         newton, products, _ = _conjugate_gradient(
             hessian, first.gradient, precondition, max_products, 0.2 * tolerance

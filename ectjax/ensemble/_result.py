@@ -11,8 +11,8 @@ class Equilibration(eqx.Module):
     charges: q_i = Σ_α ω_iα q_α in e, (N,). chemical_potential: μ = dE/dQ in eV/e, equal on all atoms; for
     integer charges the middle of the window between the last filled and the first empty transfer.
     energy: minimised energy in eV. residual: largest violation of the stationarity conditions, in eV.
-    iterations: Newton steps of the descent that ended here. descents: how many there were, all searching included.
-    evaluations: energy gradients and Hessian products of all of them, the unit of cost.
+    iterations: Newton steps of the descent that ended here. evaluations: its energy gradients and Hessian products,
+    the unit of cost. descents: how many there were. search_evaluations: the cost of all others and of finding moves.
     converged: whether residual ≤ tolerance.
     """
 
@@ -23,6 +23,7 @@ class Equilibration(eqx.Module):
     energy: Float[Array, ""]
     residual: Float[Array, ""]
     iterations: Int[Array, ""]
-    descents: Int[Array, ""]
     evaluations: Int[Array, ""]
+    descents: Int[Array, ""]
+    search_evaluations: Int[Array, ""]
     converged: Bool[Array, ""]

@@ -9,7 +9,7 @@ def start_amplitudes(
     charges: Float[Array, "N S"],
     mask: Bool[Array, "N S"],
 ) -> Float[Array, "3 N S"]:
-    """Uniform, ground-state and ionic amplitudes; `equilibrate` gives them unit norm and the total charge.
+    """Ionic, uniform and ground-state amplitudes; `equilibrate` gives them unit norm and the total charge.
 
     `energies` are the isolated states' ε in eV. The ionic start gives every atom a charge by its Mulliken
     electronegativity (I + A)/2 relative to the system's mean; the ground-state start favours the lowest state.
@@ -35,6 +35,6 @@ def start_amplitudes(
     mean = jnp.sum(chi) / jnp.maximum(jnp.sum(some), 1)
     sign = jnp.where(jnp.abs(chi - mean) < 0.05, 0.0, jnp.sign(mean - chi))
     ionic = jnp.where(charges == sign[:, None], 1.0, 0.15)
-    starts = [jnp.where(mask, x * ripple, 0.0) for x in (jnp.ones_like(energies), neutral, ionic)]
+    starts = [jnp.where(mask, x * ripple, 0.0) for x in (ionic, jnp.ones_like(energies), neutral)]
     safe = [jnp.where(some[:, None], x, jnp.eye(1, mask.shape[1], dtype=dtype)) for x in starts]
     return jnp.stack(safe)

@@ -11,6 +11,7 @@ from ectjax.ensemble._implicit import implicit_minimum
 from ectjax.ensemble._multipliers import mean_charge
 from ectjax.ensemble._newton import Problem, evaluate, first_order
 from ectjax.ensemble._result import Equilibration
+from ectjax.ensemble._screening import Screening
 
 
 def default_tolerance(dtype) -> float:
@@ -26,6 +27,7 @@ def equilibrate(
     charges: Float[Array, "N S"],
     mask: Bool[Array, "N S"],
     total_charge: Float[Array, ""],
+    screening: Screening | None = None,
     tolerance: float | None = None,
     max_iterations: int = 100,
     rounds: int = 0,
@@ -43,6 +45,7 @@ def equilibrate(
         starts: amplitudes (K, N, S); they are normalised and given the total charge.
         charges, mask: q_α in e and which states exist, (N, S). An atom without states is padding.
         total_charge: Q in e.
+        screening: preconditions the coupling of charges; it changes the number of products, not the result.
         tolerance: residual in eV (see `Equilibration.residual`); an energy error is of the order
             tolerance²/gap. Defaults to `default_tolerance`.
         max_iterations: limit of Newton steps for each start; raise it if `converged` is False.
@@ -59,10 +62,12 @@ def equilibrate(
     full = mask | (~some & (jnp.arange(mask.shape[1]) == 0))  # padding sits in its first slot
     charges = jnp.where(some, charges, 0.0)
     allowed = _allowed(charges, full, jax.lax.stop_gradient(total_charge))
-    fixed = (energy, charges, allowed, tolerance, max_iterations, rounds)
+    fixed = (energy, charges, allowed, screening, tolerance, max_iterations, rounds)
     padded = (jnp.arange(mask.shape[1]) == 0).astype(dtype)
     starts = jnp.where(some, jax.lax.stop_gradient(starts), padded)
-    amplitudes, (residual, iterations, descents, evaluations) = implicit_minimum(args, total_charge, starts, fixed)
+    amplitudes, (residual, iterations, own, descents, evaluations) = implicit_minimum(
+        args, total_charge, starts, fixed
+    )
     if throw:
         amplitudes = eqx.error_if(
             amplitudes,
@@ -83,8 +88,9 @@ def equilibrate(
         energy=point.energy,
         residual=residual,
         iterations=iterations,
+        evaluations=own,
         descents=descents,
-        evaluations=evaluations,
+        search_evaluations=evaluations - own,
         converged=residual <= tolerance,
     )
 
