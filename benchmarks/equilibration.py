@@ -134,10 +134,8 @@ def iterations(sizes, molecules, count: int) -> None:
         for start, rows in seen.items():
             steps, products, search, _ = np.median(np.array(rows), axis=0)
             error = max(row[3] for row in rows)
-            print(
-                f"{name:6s} {len(numbers):6d}  {start}   {steps:10.0f}  {products:22.0f}  {search:12.0f}  {error:12.1e}",
-                flush=True,
-            )
+            row = f"{steps:10.0f}  {products:22.0f}  {search:12.0f}  {error:12.1e}"
+            print(f"{name:6s} {len(numbers):6d}  {start}   {row}", flush=True)
 
 
 def main() -> None:

@@ -43,6 +43,12 @@ def md(
     every: Annotated[int, typer.Option(help="Steps between lines of the log and frames of the trajectory.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the random start velocities.")] = 0,
     skin: Annotated[float, typer.Option(help="Extra reach of neighbour lists in Å.")] = 1.0,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Residual of the weights in eV; 1e-8 unless given.", show_default=False)
+    ] = None,
+    search_every: Annotated[
+        int, typer.Option(help="Steps between searches for a lower basin of the weights; 0 for none.")
+    ] = 500,
 ) -> None:
     """Molecular dynamics: trajectory, log, plot and a table; can be restarted after an interruption.
 
@@ -53,6 +59,10 @@ def md(
     check_positive("--temperature", temperature, zero=ensemble is Ensemble.nve)
     if steps < 1 or every < 1:
         raise ValueError(f"--steps is {steps} and --every is {every}, both must be at least 1")
+    if search_every < 0:
+        raise ValueError(f"--search-every is {search_every}, must be 0 (no searches) or a number of steps")
+    if tolerance is not None and not 1e-12 <= tolerance <= 0.1:
+        raise ValueError(f"--tolerance is {tolerance:g} eV, must lie between 1e-12 and 0.1 eV")
     atoms = read_structure(structure)
     charge = total_charge(atoms, charge)
     if ensemble is Ensemble.npt and not atoms.pbc.all():
@@ -77,5 +87,7 @@ def md(
         every=every,
         seed=seed,
         skin=skin,
+        tolerance=tolerance,
+        search_every=search_every,
     )
     run_dynamics(atoms, structure, out, settings, restart=restart)

@@ -13,6 +13,7 @@ from ectjax.calculate import Results, calculate
 from ectjax.coulomb import long_range_parameters
 from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
+from ectjax.ensemble import default_tolerance
 from ectjax.model import Model
 from ectjax.neighbors import VerletList, neighbor_list
 from ectjax.potential import System
@@ -24,12 +25,18 @@ BOX_MARGIN = 1.03
 """The Ewald wave vectors of a list are good for cells stretched up to this factor; then a new list is made."""
 
 
+BASIN_GAP = 1e-6
+"""Energy in eV by which another basin must lie lower before a run changes over to it."""
+
+
 class Moment(NamedTuple):
-    """Everything a run continues from: the integrator's state and the results at its positions."""
+    """Everything a run continues from: the integrator's state, the results at its positions, and the amplitudes
+    (2, N, S) of the two steps before."""
 
     state: Any
     results: Results
     step: jax.Array
+    before: jax.Array
 
 
 class Tally(NamedTuple):
@@ -54,8 +61,14 @@ def virial(results: Results, cell) -> jax.Array:
     return jnp.trace(results.stress) * jnp.abs(jnp.linalg.det(cell))
 
 
+def _foreseen(moment: Moment) -> jax.Array:
+    """Weights of the next step by a parabola through the amplitudes of the last three."""
+    now, (last, second) = moment.results.equilibration.amplitudes, moment.before
+    return jnp.maximum(3.0 * (now - last) + second, 0.0) ** 2
+
+
 @eqx.filter_jit
-def _block(model: Model, system: System, verlet: VerletList | None, integrator: Integrator, moment: Moment, until):
+def _block(model, system: System, verlet: VerletList | None, integrator: Integrator, tolerance, moment: Moment, until):
     """Steps until `until` or trouble. A step is only taken when its list is complete and its weights converged."""
 
     def going(carry):
@@ -73,10 +86,11 @@ def _block(model: Model, system: System, verlet: VerletList | None, integrator: 
         if cell is not None and verlet is not None:
             worn = worn | _stretched(verlet.cell, cell)
         moved = _moved(system, positions, cell)
-        new = calculate(model, moved, old.equilibration.weights)
+        new = calculate(model, moved, _foreseen(moment), tolerance=tolerance)
         flag = jnp.where(worn, LIST_WORN, jnp.where(new.equilibration.converged, FINE, NOT_CONVERGED))
         after = integrator.step(state, new.forces, old_virial, virial(new, cell))
-        taken = Moment(after, new, moment.step + 1)
+        before = jnp.stack([old.equilibration.amplitudes, moment.before[0]])
+        taken = Moment(after, new, moment.step + 1, before)
         counted = Tally(
             tally.iterations + new.equilibration.iterations.astype(int),
             jnp.maximum(tally.residual, new.equilibration.residual),
@@ -100,10 +114,28 @@ def _moved(system: System, positions, cell) -> System:
 
 
 class Simulation:
-    """A run in memory: model, system, neighbour list and integrator; `advance(until)` goes on to a step."""
+    """A run in memory: model, system, neighbour list and integrator; `advance(until)` goes on to a step.
 
-    def __init__(self, model: Model, system: System, integrator: Integrator, *, skin: float):
+    `tolerance` of the weights in eV. Every `search_every` steps (0: never) a cold equilibration looks whether another
+    basin has become lower than the one the warm starts follow; if so the run goes on in it, and `released` sums the
+    energies in eV that were given up so. The conserved energy counts them.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        system: System,
+        integrator: Integrator,
+        *,
+        skin: float,
+        tolerance: float | None = None,
+        search_every: int = 0,
+    ):
         self.model, self.system, self.integrator, self.skin = model, system, integrator, skin
+        tolerance = default_tolerance(system.positions.dtype) if tolerance is None else tolerance
+        self.tolerance = jnp.asarray(tolerance, system.positions.dtype)
+        self.search_every = search_every
+        self.basin_changes, self.released = 0, 0.0
         self.moment: Moment  # set by `begin` or `unpack`
         self.reference: tuple[np.ndarray, np.ndarray | None]
         self.rebuilds = self.cold_starts = 0
@@ -112,7 +144,7 @@ class Simulation:
     def begin(self, momenta, masses, key) -> None:
         """Equilibrate from cold starts and set up the integrator's state."""
         self.make_list(self.system.positions, self.system.cell)
-        results = calculate(self.model, self.system)
+        results = self._cold(self.system)
         if not bool(results.equilibration.converged):
             raise NotConverged(self._told("step 0", self.system, results))
         self.moment = self._first(results, momenta, masses, key)
@@ -121,19 +153,23 @@ class Simulation:
         place = self.system.positions, self.system.cell
         known = results.forces, virial(results, self.system.cell)
         state = self.integrator.start(key, *place, jnp.asarray(masses), jnp.asarray(momenta), *known)
-        return Moment(state, results, jnp.zeros((), int))
+        return Moment(state, results, jnp.zeros((), int), _still(results))
+
+    def _cold(self, system: System) -> Results:
+        return calculate(self.model, system, tolerance=self.tolerance)
 
     def pack(self) -> dict[str, np.ndarray]:
         """Everything that `unpack` needs to go on exactly as if nothing had happened."""
         positions, cell = self.reference
         packed = {f"leaf_{k}": np.asarray(x) for k, x in enumerate(jax.tree.leaves(self.moment))}
-        packed |= {"list_positions": positions, "counts": np.array([self.rebuilds, self.cold_starts])}
+        packed |= {"list_positions": positions, "released": np.array(self.released)}
+        packed["counts"] = np.array([self.rebuilds, self.cold_starts, self.basin_changes])
         packed["list_capacity"] = np.array(self.system.neighbors.capacity)
         return packed if cell is None else packed | {"list_cell": cell}
 
     def unpack(self, packed, momenta, masses, key) -> None:
         """Restore what `pack` gave, the neighbour list rebuilt from the very positions it was first made from."""
-        expected = eqx.filter_eval_shape(lambda: self._first(calculate(self.model, self.system), momenta, masses, key))
+        expected = eqx.filter_eval_shape(lambda: self._first(self._cold(self.system), momenta, masses, key))
         leaves, structure = jax.tree.flatten(expected)
         stored = [packed[f"leaf_{k}"] for k in range(len(leaves)) if f"leaf_{k}" in packed]
         if len(stored) != len(leaves) or any(a.shape != b.shape for a, b in zip(stored, leaves, strict=True)):
@@ -141,7 +177,8 @@ class Simulation:
         self.moment = jax.tree.unflatten(
             structure, [jnp.asarray(x, y.dtype) for x, y in zip(stored, leaves, strict=True)]
         )
-        self.rebuilds, self.cold_starts = (int(x) for x in packed["counts"])
+        self.rebuilds, self.cold_starts, self.basin_changes = (int(x) for x in packed["counts"])
+        self.released = float(packed["released"])
         self.make_list(packed["list_positions"], packed.get("list_cell"), int(packed["list_capacity"]))
 
     def make_list(self, positions, cell, capacity: int | None = None) -> None:
@@ -169,8 +206,11 @@ class Simulation:
         stuck_at = -1
         while int(self.moment.step) < until:
             before = int(self.moment.step)
+            stop = until
+            if self.search_every:
+                stop = min(until, before + self.search_every - before % self.search_every)
             self.moment, tally, flag = _block(
-                self.model, self.system, self.verlet, self.integrator, self.moment, jnp.asarray(until)
+                self.model, self.system, self.verlet, self.integrator, self.tolerance, self.moment, jnp.asarray(stop)
             )
             iterations, residual = iterations + int(tally.iterations), max(residual, float(tally.residual))
             step = int(self.moment.step)
@@ -185,6 +225,8 @@ class Simulation:
                 self.make_list(self.moment.state.position, self.integrator.cell(self.moment.state))
             elif int(flag) == NOT_CONVERGED:
                 self._cold_start()
+            elif self.search_every and step % self.search_every == 0:
+                self._search()
         return Tally(iterations, residual)
 
     def _cold_start(self) -> None:
@@ -194,15 +236,32 @@ class Simulation:
         old_virial = virial(old, self.integrator.cell(state))
         ahead = self.integrator.step(state, jnp.zeros_like(state.position), old_virial, jnp.zeros_like(old_virial))
         moved = _moved(self.system, ahead.position, self.integrator.cell(ahead))
-        results = calculate(self.model, moved)
+        results = self._cold(moved)
         step = int(self.moment.step) + 1
         if not bool(results.equilibration.converged):
             raise NotConverged(self._told(f"step {step}", moved, results))
         weights = results.equilibration.weights
-        again = calculate(self.model, moved, weights)
+        again = calculate(self.model, moved, weights, tolerance=self.tolerance)
         if not bool(again.equilibration.converged):
             raise NotConverged(self._told(f"step {step}", moved, again))
-        self.moment = eqx.tree_at(lambda m: m.results.equilibration.weights, self.moment, weights)
+        amplitudes = results.equilibration.amplitudes
+        self.moment = eqx.tree_at(
+            lambda m: (m.results.equilibration.weights, m.results.equilibration.amplitudes, m.before),
+            self.moment,
+            (weights, amplitudes, _still(results)),
+        )
+
+    def _search(self) -> None:
+        """Go over to the basin that a cold equilibration finds where it lies lower than the present one."""
+        state, old = self.moment.state, self.moment.results
+        here = _moved(self.system, state.position, self.integrator.cell(state))
+        found = self._cold(here)
+        gain = float(old.energy) - float(found.energy)
+        if not (bool(found.equilibration.converged) and gain > BASIN_GAP):
+            return
+        self.basin_changes += 1
+        self.released += gain
+        self.moment = Moment(state.set(force=found.forces), found, self.moment.step, _still(found))
 
     def _told(self, where: str, system: System, results: Results) -> str:
         e = results.equilibration
@@ -221,7 +280,7 @@ class Simulation:
             "potential": potential,
             "kinetic": kinetic,
             "total": potential + kinetic,
-            "conserved": float(self.integrator.conserved(state, results.energy)),
+            "conserved": float(self.integrator.conserved(state, results.energy)) + self.released,
             "temperature": 2.0 * kinetic / (freedom * BOLTZMANN_EV_PER_K),
         }
         cell = self.integrator.cell(state)
@@ -230,6 +289,11 @@ class Simulation:
             found["volume"] = volume
             found["pressure"] = (2.0 * kinetic - float(virial(results, cell))) / (3.0 * volume)
         return found
+
+
+def _still(results: Results) -> jax.Array:
+    """Amplitudes of the two steps before, as if nothing had moved."""
+    return jnp.stack([results.equilibration.amplitudes] * 2)
 
 
 def _array(x):

@@ -46,6 +46,8 @@ class Settings:
     every: int
     seed: int
     skin: float
+    tolerance: float | None = None
+    search_every: int = 500
 
 
 def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *, restart: bool) -> None:
@@ -57,7 +59,14 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
     system = build_system(
         model, atoms.numbers, atoms.positions, cell=cell, pbc=atoms.pbc, charge=settings.charge, skin=settings.skin
     )
-    simulation = Simulation(model, system, _integrator(settings, atoms, system.cell), skin=settings.skin)
+    simulation = Simulation(
+        model,
+        system,
+        _integrator(settings, atoms, system.cell),
+        skin=settings.skin,
+        tolerance=settings.tolerance,
+        search_every=settings.search_every,
+    )
     momenta, origin = start_momenta(atoms, settings.temperature, settings.seed)
     start = (momenta, atoms.get_masses(), jax.random.PRNGKey(settings.seed))
     if not restart:
@@ -147,6 +156,7 @@ def _record(folder: RunDirectory, simulation: Simulation, atoms, settings, tally
         "residual_eV": max(float(tally.residual), float(moment.results.equilibration.residual)),
         "iterations_per_step": float(tally.iterations) / max(steps, 1),
         "cold_starts": simulation.cold_starts,
+        "basin_changes": simulation.basin_changes,
     }
     for number in sorted(set(atoms.numbers.tolist())):
         own, name = charges[atoms.numbers == number], f"q_{chemical_symbols[number]}"
@@ -214,6 +224,8 @@ def _describe(atoms, structure: Path, settings: Settings) -> dict:
         "option_every": settings.every,
         "option_seed": settings.seed,
         "option_skin": settings.skin,
+        "option_tolerance": settings.tolerance,
+        "option_search_every": settings.search_every,
     }
 
 
@@ -284,8 +296,17 @@ def _finish(console, out: Path, atoms, settings, simulation, steps: int, seconds
     rows += [
         ("equilibration", f"every step converged; largest residual {worst:.1e} eV, {iterations:.1f} iterations/step"),
         ("repairs", f"{simulation.rebuilds} neighbour lists renewed, {simulation.cold_starts} cold starts"),
+        ("searches", _searched(simulation)),
         ("files", f"{TRAJECTORY}, {LOG}, {PLOT}"),
     ]
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _searched(simulation: Simulation) -> str:
+    if simulation.search_every == 0:
+        return "none for lower basins of the weights (--search-every 0)"
+    found = f"{simulation.basin_changes} lower basins found"
+    released = f", {simulation.released:.3g} eV given up" if simulation.basin_changes else ""
+    return f"every {simulation.search_every} steps, {found}{released}"

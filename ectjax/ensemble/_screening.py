@@ -1,9 +1,9 @@
 """How far the other atoms' charges follow when one charge moves: the preconditioner's part that couples atoms.
 
-The Hessian is roughly local excitation energies D plus the Coulomb matrix J between charges, (D + t J tᵀ) with t the
-slope of each atom's charge. Its inverse is D⁻¹ − D⁻¹ t (J⁻¹ + χ)⁻¹ tᵀ D⁻¹ with the charge susceptibility χ = tᵀ D⁻¹ t, and
-(J⁻¹ + χ)⁻¹ is nearly a Yukawa interaction of screening length 1/√(4πKnχ): short-ranged, so that a neighbour list holds it.
-Without it conjugate gradients build the screening up atom by atom, and need the more of it the larger the system is.
+The Hessian is roughly local excitation energies D plus the Coulomb matrix J between charges, D + t J tᵀ with t the
+slope of each atom's charge. Its inverse is D⁻¹ − D⁻¹ t (J⁻¹ + χ)⁻¹ tᵀ D⁻¹ with the susceptibility χ = tᵀ D⁻¹ t, and
+(J⁻¹ + χ)⁻¹ is nearly a Yukawa interaction of screening length 1/√(4πKnχ), short-ranged: a neighbour list holds it.
+Without it conjugate gradients build the screening up atom by atom, the more of it the larger the system is.
 """
 
 import equinox as eqx
