@@ -3,8 +3,8 @@
     python benchmarks/molten_salt.py FOLDER [--steps 20000] [--short 3000]
 
 Rock salt at the density of the model's melt is molten at 2500 K, cooled to 1200 K (both NVT), and followed in NVE:
-`--steps` at the default tolerance of the weights, `--short` at others. FOLDER keeps all runs of `ectjax md`; the command
-can be repeated after an interruption and goes on where it was.
+`--steps` at the default tolerance of the weights, `--short` at others. FOLDER keeps all runs of `ectjax md`; the
+command can be repeated after an interruption and goes on where it was.
 """
 
 import argparse

@@ -128,7 +128,7 @@ def test_constraints_and_stationarity(seed):
         charge = float(rng.choice([-1.0, 0.0, 0.5, 1.0]))
         found = calculate(default, padded_cluster(default, numbers, positions, charge)).equilibration
         n = len(numbers)
-        assert bool(found.converged) and float(found.residual) < 1e-7
+        assert bool(found.converged) and float(found.residual) < 1e-8
         assert np.all(np.asarray(found.weights) >= 0)
         np.testing.assert_allclose(found.weights[:n].sum(axis=1), 1.0, atol=1e-12)
         assert float(jnp.sum(found.charges)) == pytest.approx(charge, abs=1e-12 * ATOMS)

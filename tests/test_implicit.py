@@ -98,14 +98,37 @@ def test_charges_and_forces_respond_to_every_parameter():
             np.testing.assert_allclose(ours, numeric, rtol=2e-6, atol=2e-8, err_msg=f"{name} {element}")
 
 
-def test_empty_states_do_not_respond():
-    """Strict model: the minimum is a corner, its weights are constant although the multipliers move."""
+@eqx.filter_jit
+def _weights_and_response(chosen, system, direction):
+    """Equilibration and the change of its weights along a displacement."""
+
+    def weights(x):
+        found = solve_weights(chosen, _at(system, x), **TIGHT)
+        return found.weights, found
+
+    _, change, found = jax.jvp(weights, (system.positions,), (direction,), has_aux=True)
+    return found, change
+
+
+def test_states_that_are_empty_do_not_respond_and_the_others_do():
+    """Strict, the minimum is a corner. With resonance on sodium alone, chlorine's empty states stay empty."""
     base = model(["Na", "Cl"])
-    strict = eqx.tree_at(lambda m: m.resonance, base, 0 * base.resonance)
-    system = build_system(strict, [11, 17], [[0, 0, 0], [0, 0, 2.6]])
-    weights = lambda x: solve_weights(strict, _at(system, x)).weights  # noqa: E731
-    jacobian = jax.jit(jax.jacfwd(weights))(system.positions)
-    np.testing.assert_allclose(jacobian, 0.0, atol=1e-6)
+    system = build_system(base, [11, 17, 17], [[0, 0, 0], [0, 0, 2.5], [0.3, 4.0, 0.2]], charge=-1.0)
+    direction = jnp.asarray(np.random.default_rng(5).normal(size=(3, 3)))
+    for share in (jnp.zeros(2), jnp.array([1.0, 0.0])):
+        chosen = eqx.tree_at(lambda m: m.resonance, base, base.resonance * share[:, None, None])
+        found, change = _weights_and_response(chosen, system, direction)
+        assert bool(found.converged)
+        exists = np.asarray(chosen.state_mask)[np.asarray(system.species)]
+        assert np.sum(np.asarray(found.amplitudes)[exists] < 1e-6) >= 2
+        near = (
+            _weights_and_response(chosen, _at(system, system.positions + h * direction), direction)[0].weights
+            for h in (1e-4, -1e-4)
+        )
+        numeric = (next(near) - next(near)) / 2e-4
+        np.testing.assert_allclose(change, numeric, atol=1e-6)
+        if not share.any():
+            np.testing.assert_allclose(change, 0.0, atol=1e-6)
 
 
 def test_implicit_equals_unrolled_differentiation():
@@ -145,6 +168,64 @@ def test_implicit_equals_unrolled_differentiation():
         x, _ = jax.lax.scan(lambda x, _: (x - 0.1 * slope(x), None), jnp.asarray(0.7), None, length=600)
         return jnp.sin(x) ** 2
 
-    assert float(implicit(args)) == pytest.approx(float(unrolled(args)), abs=1e-10)
-    np.testing.assert_allclose(jax.grad(implicit)(args), jax.grad(unrolled)(args), rtol=1e-7)
-    np.testing.assert_allclose(jax.hessian(implicit)(args), jax.hessian(unrolled)(args), rtol=1e-6, atol=1e-9)
+    def value_and_slope(args):
+        both = jax.value_and_grad(implicit)(args)
+        return both[1], both
+
+    first, second = jax.value_and_grad(unrolled)(args), jax.hessian(unrolled)(args)
+    for again in (jax.jacfwd, jax.jacrev):
+        ours, (value, slope) = again(value_and_slope, has_aux=True)(args)
+        assert float(value) == pytest.approx(float(first[0]), abs=1e-10)
+        np.testing.assert_allclose(slope, first[1], rtol=1e-7)
+        np.testing.assert_allclose(ours, second, rtol=1e-6, atol=1e-9)
+
+
+def test_active_set_the_derivative_of_a_projection_onto_a_simplex():
+    """min |ω − t|² leaves states empty whose t is low: dω/dt is I − 1/n among the filled ones and zero elsewhere."""
+    from ectjax.ensemble import equilibrate
+
+    def weights(t):
+        return equilibrate(
+            lambda w, c, args: 5.0 * jnp.sum((w - args) ** 2),
+            t,
+            jnp.ones((1, 2, 4)),
+            charges=jnp.zeros((2, 4)),
+            mask=jnp.ones((2, 4), bool),
+            total_charge=0.0,
+            tolerance=1e-11,
+        ).weights
+
+    t = jnp.array([[0.6, 0.5, 0.3, -0.4], [0.9, -0.2, -0.3, 0.7]])
+    filled = np.array([[True, True, True, False], [True, False, False, True]])
+    found, forward = jax.linearize(weights, t)
+    np.testing.assert_array_equal(np.asarray(found) > 1e-9, filled)
+    expected = np.zeros((2, 4, 2, 4))
+    for atom, used in enumerate(filled):
+        expected[atom, :, atom] = np.diag(used * 1.0) - np.outer(used, used) / used.sum()
+    unit = jnp.eye(8).reshape(8, 2, 4)
+    np.testing.assert_allclose(jax.vmap(forward)(unit).reshape(8, 8).T, expected.reshape(8, 8), atol=1e-7)
+    backward = jax.linear_transpose(forward, t)
+    np.testing.assert_allclose(jax.vmap(backward)(unit)[0].reshape(8, 8), expected.reshape(8, 8), atol=1e-7)
+
+
+@pytest.mark.slow
+def test_hessian_by_reverse_mode_twice():
+    default = model(["Na", "Cl"])
+    positions = jnp.array([[0.0, 0.0, 0.0], [0.2, -0.1, 2.6]])
+    direction = jnp.asarray(np.random.default_rng(6).normal(size=(2, 3)))
+    system = build_system(default, [11, 17], positions)
+
+    @jax.jit
+    def product(x):
+        def slope(y):
+            gradient = jax.grad(lambda z: potential_energy(default, _at(system, z), **TIGHT)[0])(y)
+            return jnp.vdot(gradient, direction), gradient
+
+        return jax.grad(slope, has_aux=True)(x)
+
+    ours, _ = product(positions)
+    wide, fine = (
+        (product(positions + h * direction)[1] - product(positions - h * direction)[1]) / (2 * h) for h in (1e-4, 5e-5)
+    )
+    numeric = (4 * fine - wide) / 3
+    np.testing.assert_allclose(ours, numeric, atol=RELATIVE * float(jnp.abs(numeric).max()))

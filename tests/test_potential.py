@@ -194,6 +194,7 @@ def test_float32_agrees_with_float64(default):
     assert result.forces.dtype == jnp.float32
     assert float(result.energy) == pytest.approx(float(exact.energy), abs=2e-3)
     np.testing.assert_allclose(result.forces, exact.forces, atol=2e-2)
+    assert bool(result.equilibration.converged) and float(result.equilibration.residual) < 1e-4
     assert abs(float(jnp.sum(result.equilibration.charges))) < 1e-5
 
 

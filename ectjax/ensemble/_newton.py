@@ -75,16 +75,17 @@ def first_order(problem: Problem, amplitudes, point: Point) -> tuple[Multipliers
 def _conjugate_gradient(hessian, gradient, precondition, max_steps, floor):
     """Minimise the quadratic model; returns (direction, products, whether it stopped at negative curvature).
 
-    `floor` is in eV per atom: norms are taken per atom (root mean square), so that the work does not grow with N.
+    It stops where the norm has fallen by a factor that is the norm per atom (eV; at least 0.3), so that the work does
+    not grow with N, or where no entry exceeds `floor`, in eV.
     """
-    root = gradient.shape[0] ** 0.5
     norm0 = jnp.sqrt(jnp.sum(gradient**2))
-    goal = jnp.maximum(norm0 * jnp.minimum(0.3, norm0 / root), floor * root)
+    goal = norm0 * jnp.minimum(0.3, norm0 / gradient.shape[0] ** 0.5)
     z0 = precondition(gradient)
 
     def cond(carry):
         _, residual, _, _, steps, done = carry
-        return (steps < max_steps) & ~done & (jnp.sqrt(jnp.sum(residual**2)) > goal)
+        unsolved = (jnp.sqrt(jnp.sum(residual**2)) > goal) & (jnp.max(jnp.abs(residual)) > floor)
+        return (steps < max_steps) & ~done & unsolved
 
     def body(carry):
         v, residual, p, rz, steps, _ = carry
