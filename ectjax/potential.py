@@ -153,6 +153,37 @@ def ensemble_energy(
     return local - mixed + pair + terms.coulomb.energy(charges)
 
 
+def energy_and_slopes(
+    weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms
+) -> tuple[Float[Array, ""], Float[Array, "N S"], Float[Array, "N S"]]:
+    """`ensemble_energy` with its derivatives in ω and in c, written out: one pass over pairs for the background, one
+    for everything else, and one long-range sum, where automatic differentiation of the energy takes several of each.
+    """
+    w, c, i, j = weights, amplitudes, terms.i, terms.j
+    background = background_density(w, terms)
+    strength, bend = _with_slope(resonance_strength, background)
+    embedded, push = _with_slope(lambda x: terms.embedding.of_species(terms.species, x), background)
+    embedded, push = (jnp.where(terms.state_mask, x, 0.0) for x in (embedded, push))
+    mixing = jnp.einsum("nab,nb->na", terms.resonance, c)
+    mixed = jnp.sum(c * mixing, axis=1)
+    pressure = jnp.sum(w * push, axis=1) - bend * mixed  # ∂E/∂ρ̄
+    at_i = jnp.einsum("pab,pb->pa", terms.interaction, w[j])
+    at_j = jnp.einsum("pab,pa->pb", terms.interaction, w[i])
+    pair = jnp.sum(w[i] * at_i)
+    around = jnp.zeros_like(w).at[i].add(at_i + pressure[j][:, None] * terms.density_at_j)
+    around = around.at[j].add(at_j + pressure[i][:, None] * terms.density_at_i)
+    charges = jnp.sum(w * terms.state_charge, axis=1)
+    potential = terms.coulomb.potential(charges)
+    local = terms.state_energy + embedded
+    energy = jnp.sum(w * local) - jnp.sum(strength * mixed) + pair + 0.5 * jnp.sum(charges * potential)
+    slopes = local + around + terms.state_charge * potential[:, None]
+    return energy, slopes, -2.0 * strength[:, None] * mixing
+
+
+def _with_slope(function, x):
+    return jax.jvp(function, (x,), (jnp.ones_like(x),))
+
+
 def system_energy(model: Model, system: System, amplitudes: Float[Array, "N S"]) -> Float[Array, ""]:
     """Energy in eV of a geometry at given amplitudes, not equilibrated."""
     return ensemble_energy(amplitudes**2, amplitudes, geometry_terms(model, system))
@@ -193,6 +224,7 @@ def solve_weights(
         charges=terms.state_charge,
         mask=terms.state_mask,
         total_charge=system.total_charge,
+        slopes=energy_and_slopes,
         screening=charge_screening(system),
         tolerance=tolerance,
         max_iterations=max_iterations,

@@ -13,7 +13,7 @@ from systems import ATOMS, model, padded_cluster, random_cluster, random_crystal
 from ectjax import build_system, calculate, solve_weights
 from ectjax.calculate import strained
 from ectjax.fitting.curves import read_diatomics
-from ectjax.potential import atomic_energies, ensemble_energy, geometry_terms
+from ectjax.potential import atomic_energies, energy_and_slopes, ensemble_energy, geometry_terms
 
 FORCE_TOLERANCE = 1e-6  # eV/Å, analytic against central differences in float64
 TIGHT = 1e-9  # eV, solver residual where differences of energies are taken
@@ -183,6 +183,17 @@ def test_atomic_energies_sum_to_the_energy(default):
     total = ensemble_energy(found.weights, found.amplitudes, terms)
     parts = atomic_energies(found.weights, found.amplitudes, terms)
     assert float(jnp.sum(parts)) == pytest.approx(float(total), rel=1e-12)
+
+
+def test_slopes_written_out_are_those_of_the_energy(default):
+    numbers, positions = random_cluster(np.random.default_rng(9), NUMBERS, ATOMS)
+    terms = geometry_terms(default, padded_cluster(default, numbers, positions))
+    c = jnp.asarray(np.random.default_rng(10).random(terms.state_mask.shape)) * terms.state_mask
+    energy, slopes = jax.value_and_grad(ensemble_energy, argnums=(0, 1))(c**2, c, terms)
+    ours, *own = energy_and_slopes(c**2, c, terms)
+    assert float(ours) == pytest.approx(float(energy), rel=1e-12)
+    for mine, automatic in zip(own, slopes, strict=True):
+        np.testing.assert_allclose(mine, jnp.where(terms.state_mask, automatic, mine), atol=1e-10)
 
 
 def test_float32_agrees_with_float64(default):

@@ -63,12 +63,12 @@ def implicit_minimum(args, total_charge, starts, fixed):
     """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (residual, iterations and
     evaluations of the descent that ended there, number of descents, evaluations of all).
 
-    Differentiable in `args` and `total_charge`; `starts` and `fixed` = (energy, charges, mask, screening, tolerance,
+    Differentiable in `args` and `total_charge`; `starts` and `fixed` = (slopes, charges, mask, screening, tolerance,
     max_iterations, rounds) are constants of the solve. After the starts, up to `rounds` times, descents from the
     most promising moves away from the lowest end, for as long as that finds a lower one.
     """
-    energy, charges, mask, screening, tolerance, max_iterations, rounds = fixed
-    problem = Problem(energy, args, charges, mask, total_charge, screening)
+    slopes, charges, mask, screening, tolerance, max_iterations, rounds = fixed
+    problem = Problem(slopes, args, charges, mask, total_charge, screening)
     count, atoms = starts.shape[:2]
 
     def descend(start):
@@ -104,8 +104,8 @@ def _implicit_minimum_jvp(primals, tangents):
     args, total_charge, starts, fixed = primals
     d_args, d_total, _, _ = tangents
     amplitudes, info = implicit_minimum(args, total_charge, starts, fixed)
-    energy, charges, mask, screening, *_ = fixed
-    problem = Problem(energy, args, charges, mask, total_charge, screening)
+    slopes, charges, mask, screening, *_ = fixed
+    problem = Problem(slopes, args, charges, mask, total_charge, screening)
     first, diagonal, _ = first_order(problem, amplitudes, evaluate(problem, amplitudes))
 
     def gradient(args_, amplitudes_):

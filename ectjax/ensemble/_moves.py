@@ -34,7 +34,7 @@ def transfer_starts(problem: Problem, state: NewtonState, count: int) -> Float[A
         return jnp.where(free, local - jnp.sum(w * local, axis=1, keepdims=True) - mu * change, jnp.inf)
 
     def slopes(weights):
-        return jax.grad(problem.energy)(weights, c, problem.args)
+        return problem.slopes(weights, c, problem.args)[1]
 
     single = cost(e)
     # states of one atom at most: padding must not run out of candidates

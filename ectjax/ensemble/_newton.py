@@ -23,9 +23,9 @@ _EMPTY = 1e-3  # amplitude below which a state counts as empty
 
 
 class Problem(NamedTuple):
-    """An energy of weights and amplitudes, ω = c², and the constraints."""
+    """An energy of weights and amplitudes, ω = c², by its slopes, and the constraints."""
 
-    energy: Callable  # (weights, amplitudes, args) -> scalar
+    slopes: Callable  # (weights, amplitudes, args) -> energy, ∂E/∂ω and ∂E/∂c
     args: object
     charges: Array
     mask: Array
@@ -41,10 +41,19 @@ class Point(NamedTuple):
     gradient: Array
 
 
+def slopes_of(energy: Callable) -> Callable:
+    """Slopes by automatic differentiation of an energy (weights, amplitudes, args) -> scalar."""
+
+    def slopes(weights, amplitudes, args):
+        value, (local, direct) = jax.value_and_grad(energy, argnums=(0, 1))(weights, amplitudes, args)
+        return value, local, direct
+
+    return slopes
+
+
 def evaluate(problem: Problem, amplitudes) -> Point:
     """Energy and slopes at amplitudes (N, S)."""
-    both = jax.value_and_grad(problem.energy, argnums=(0, 1))
-    energy, (local, direct) = both(amplitudes**2, amplitudes, problem.args)
+    energy, local, direct = problem.slopes(amplitudes**2, amplitudes, problem.args)
     return Point(energy, local, 2.0 * amplitudes * local + direct)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ectjax.ensemble._implicit import implicit_minimum
 from ectjax.ensemble._multipliers import mean_charge
-from ectjax.ensemble._newton import Problem, evaluate, first_order
+from ectjax.ensemble._newton import Problem, evaluate, first_order, slopes_of
 from ectjax.ensemble._result import Equilibration
 from ectjax.ensemble._screening import Screening
 
@@ -27,6 +27,7 @@ def equilibrate(
     charges: Float[Array, "N S"],
     mask: Bool[Array, "N S"],
     total_charge: Float[Array, ""],
+    slopes: Callable[[Array, Array, PyTree], tuple[Array, Array, Array]] | None = None,
     screening: Screening | None = None,
     tolerance: float | None = None,
     max_iterations: int = 100,
@@ -45,6 +46,7 @@ def equilibrate(
         starts: amplitudes (K, N, S); they are normalised and given the total charge.
         charges, mask: q_α in e and which states exist, (N, S). An atom without states is padding.
         total_charge: Q in e.
+        slopes: (ω, c, args) → E, ∂E/∂ω, ∂E/∂c where a caller has them cheaper than by automatic differentiation.
         screening: preconditions the coupling of charges; it changes the number of products, not the result.
         tolerance: residual in eV (see `Equilibration.residual`); an energy error is of the order
             tolerance²/gap. Defaults to `default_tolerance`.
@@ -62,7 +64,8 @@ def equilibrate(
     full = mask | (~some & (jnp.arange(mask.shape[1]) == 0))  # padding sits in its first slot
     charges = jnp.where(some, charges, 0.0)
     allowed = _allowed(charges, full, jax.lax.stop_gradient(total_charge))
-    fixed = (energy, charges, allowed, screening, tolerance, max_iterations, rounds)
+    slopes = slopes_of(energy) if slopes is None else slopes
+    fixed = (slopes, charges, allowed, screening, tolerance, max_iterations, rounds)
     padded = (jnp.arange(mask.shape[1]) == 0).astype(dtype)
     starts = jnp.where(some, jax.lax.stop_gradient(starts), padded)
     amplitudes, (residual, iterations, own, descents, evaluations) = implicit_minimum(
@@ -76,7 +79,7 @@ def equilibrate(
             "(no weights); if the energy is not finite, `ectjax.explain` names the atoms",
         )
     # at the end of the reachable range μ is where states outside `allowed` would take part
-    problem = Problem(energy, args, charges, full, total_charge)
+    problem = Problem(slopes, args, charges, full, total_charge)
     point = evaluate(problem, amplitudes)
     first, _, _ = first_order(problem, amplitudes, point)
     weights = amplitudes**2
