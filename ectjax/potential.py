@@ -57,6 +57,7 @@ class Terms(eqx.Module):
     density_at_j: Float[Array, "P S"]
     interaction: Float[Array, "P S S"]
     coulomb: eqx.Module
+    screening: Screening
 
 
 def geometry_terms(model: Model, system: System) -> Terms:
@@ -91,10 +92,11 @@ def geometry_terms(model: Model, system: System) -> Terms:
         density_at_j=at_j,
         interaction=interaction,
         coulomb=coulomb,
+        screening=charge_screening(system, distances),
     )
 
 
-def charge_screening(system: System) -> Screening:
+def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening:
     """Preconditioner of the charges at the density of the cell, or of the sphere that an open system fills."""
     system = jax.lax.stop_gradient(system)
     real = system.atom_mask[:, None]
@@ -107,7 +109,6 @@ def charge_screening(system: System) -> Screening:
     else:
         volume = jnp.abs(jnp.linalg.det(system.cell))
     pairs = system.neighbors
-    distances = pair_distances(system.positions, system.cell, pairs)
     return Screening.prepare(pairs.i, pairs.j, distances, pairs.mask, count / volume)
 
 
@@ -225,7 +226,7 @@ def solve_weights(
         mask=terms.state_mask,
         total_charge=system.total_charge,
         slopes=energy_and_slopes,
-        screening=charge_screening(system),
+        screening=terms.screening,
         tolerance=tolerance,
         max_iterations=max_iterations,
         rounds=ROUNDS if search or weights is None else 0,
