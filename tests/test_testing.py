@@ -108,7 +108,7 @@ def cancelling(x, z, charge):
         (testing.check_dissociation, (always_ionic, NUMBERS), "single atoms"),
         (testing.check_dissociation, (sound, NUMBERS, lambda x, z, q: 0.4 * jnp.sign(z - 2.0)), "keep charges"),
         (testing.check_charge_conservation, (lambda x, z, q: charges(x, z, 0.0), POSITIONS, NUMBERS), "charges sum to"),
-        (testing.check_batching, (lambda x, z, q: batched(x, z, q) + 1, sound, [(POSITIONS, NUMBERS, 0.0)]), "in a batch"),
+        (testing.check_batching, (lambda *a: batched(*a) + 1, sound, [(POSITIONS, NUMBERS, 0.0)]), "in a batch"),
         (testing.check_batching,
          (lambda x, z, q: batched(x, z, q) + jnp.sum(x, axis=(1, 2)), lambda x, z, q: sound(x, z, q) + jnp.sum(x),
           [(POSITIONS, NUMBERS, 0.0), (POSITIONS[:3], NUMBERS[:3], 0.0)]), "forces on the padding"),

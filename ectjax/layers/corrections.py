@@ -6,6 +6,7 @@ without a bias, and dissociation stays as it is.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -85,7 +86,7 @@ def corrected(terms: Terms, corrections: Corrections | None, prefactors: Embeddi
     """The terms with corrections made; those of padded atoms and missing states are ignored."""
     if corrections is None:
         return terms
-    new = {}
+    new: dict[str, Any] = {}
     if corrections.state_energy is not None:
         change = jnp.where(terms.state_mask, corrections.state_energy, 0.0)
         new["state_energy"] = terms.state_energy + change.astype(terms.state_energy.dtype)

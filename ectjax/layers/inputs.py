@@ -4,6 +4,8 @@ Atoms are given by atomic number, 0 for padding. An element the model lacks is a
 traced and nothing can be raised, an energy of NaN.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -97,7 +99,7 @@ def stack_systems(systems: list[System]) -> System:
         raise ValueError("stack_systems got no structures; give at least one")
     if len({s.cell is None for s in systems}) > 1:
         raise ValueError("stack_systems got structures with and without a cell; batch them apart")
-    long_range = [s.long_range for s in systems]
+    long_range: list[Any] = [s.long_range for s in systems]
     periodic = systems[0].cell is not None
     if periodic and not all(isinstance(x, EwaldParameters) for x in long_range):
         raise ValueError("structures of a batch take Ewald sums; give build_system long_range=ewald_parameters(…)")
@@ -114,7 +116,7 @@ def stack_systems(systems: list[System]) -> System:
         return jnp.pad(array, [(0, size - array.shape[0])] + [(0, 0)] * (array.ndim - 1), constant_values=value)
 
     def padded(s: System) -> System:
-        ewald = s.long_range
+        ewald: Any = s.long_range
         if periodic:
             ewald = EwaldParameters(ewald.alpha, ewald.cutoff, pad(ewald.k_integers, waves), limits)
         return System(
