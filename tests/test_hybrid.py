@@ -98,8 +98,10 @@ def test_stored_frames_are_small_and_sound():
     named = [n.count("+") - n.count("-") for n in frames.name]
     np.testing.assert_array_equal(named, frames.charge)
     order, tests = data.split(frames, 1)
-    every = np.concatenate([order, *tests.values()])
+    every = np.concatenate([order, *(tests[g] for g in ("test", "far", "bond", "large", "charge"))])
     assert len(np.unique(every)) == len(every) == len(frames.energy)
+    families = np.concatenate([tests[f] for f in data.FAMILIES])
+    np.testing.assert_array_equal(np.sort(families), tests["test"])
     np.testing.assert_array_equal(tests["test"], data.split(frames, 2)[1]["test"])
 
 

@@ -29,31 +29,28 @@ def force_loss(layer: ECTLayer, batch: Frames, weights):
     return jnp.sum(jnp.where(real, robust(slope + batch.forces), 0.0)) / (3 * jnp.sum(real)), weights
 
 
-def calibrate(layer: ECTLayer, frames: Frames, weights, steps: int, rate: float = 0.03, seed: int = 0, report=None):
-    """The layer after `steps` of Adam on batches of 16 frames; weights (F, N, S) start the solves and follow."""
+STEPS = 400
+OPTIMISER = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(optax.cosine_decay_schedule(0.03, STEPS, 0.05)))
+
+
+@eqx.filter_jit
+def _step(moving, still, state, batch: Frames, weights):
+    def loss(moving):
+        return force_loss(eqx.combine(moving, still), batch, weights)
+
+    (_, weights), slope = eqx.filter_value_and_grad(loss, has_aux=True)(moving)
+    slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), slope)
+    change, state = OPTIMISER.update(slope, state)
+    return eqx.apply_updates(moving, change), state, weights
+
+
+def calibrate(layer: ECTLayer, frames: Frames, weights, seed: int = 0) -> ECTLayer:
+    """The layer after STEPS of Adam on batches of 16 frames; weights (F, N, S) start the solves and follow."""
     moving, still = eqx.partition(layer, trainable(layer))
-    schedule = optax.cosine_decay_schedule(rate, steps, 0.05)
-    optimiser = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
-    state = optimiser.init(moving)
-
-    @eqx.filter_jit
-    def step(moving, state, batch, weights):
-        def loss(moving):
-            return force_loss(eqx.combine(moving, still), batch, weights)
-
-        (value, weights), slope = eqx.filter_value_and_grad(loss, has_aux=True)(moving)
-        slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), slope)
-        change, state = optimiser.update(slope, state)
-        return eqx.apply_updates(moving, change), state, value, weights
-
-    rng, weights = np.random.default_rng(seed), np.array(weights)
+    state, rng, weights = OPTIMISER.init(moving), np.random.default_rng(seed), np.array(weights)
     arrays = {k: getattr(frames, k) for k in ("positions", "numbers", "charge", "forces")}
-    for count in range(steps):
+    for _ in range(STEPS):
         rows = rng.choice(len(frames.energy), BATCH, replace=False)
-        batch = frames._replace(
-            **{k: jnp.asarray(v[rows]) for k, v in arrays.items()}, energy=None, group=None, name=None
-        )
-        moving, state, value, weights[rows] = step(moving, state, batch, jnp.asarray(weights[rows]))
-        if report is not None:
-            report(count, float(value))
+        batch = Frames(**{k: jnp.asarray(v[rows]) for k, v in arrays.items()}, energy=None, group=None, name=None)
+        moving, state, weights[rows] = _step(moving, still, state, batch, jnp.asarray(weights[rows]))
     return eqx.combine(moving, still)

@@ -7,6 +7,7 @@ from network import Network
 
 from ectjax.layers import Corrections, ECTLayer
 
+CUTOFF = 5.0  # Å, of the network in both models: the usual choice for networks of this kind
 HOOKS = ("state_energy", "log_kappa", "log_background", "a", "b")
 STATES = 3
 
@@ -17,7 +18,7 @@ class Plain(eqx.Module):
     network: Network
 
     def __init__(self, key):
-        self.network = single_precision(Network(key))
+        self.network = single_precision(Network(key, cutoff=CUTOFF))
 
     def __call__(self, positions, numbers, charge, weights=None):
         return self.network(positions.astype(jnp.float32), numbers, charge.astype(jnp.float32)), weights
@@ -30,7 +31,7 @@ class Hybrid(eqx.Module):
     layer: ECTLayer
 
     def __init__(self, key, layer: ECTLayer):
-        self.network = single_precision(Network(key, hooks=Corrections.width(STATES, HOOKS)))
+        self.network = single_precision(Network(key, cutoff=CUTOFF, hooks=Corrections.width(STATES, HOOKS)))
         self.layer = layer
 
     def __call__(self, positions, numbers, charge, weights=None):

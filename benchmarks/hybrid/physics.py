@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,21 +22,21 @@ class Evaluated(NamedTuple):
     converged: np.ndarray
 
 
+@eqx.filter_jit
+def _chunk(layer: ECTLayer, positions, numbers, charge):
+    def energy(x):
+        found = layer.batch(x, numbers, charge)
+        return jnp.sum(found.energy), found
+
+    slope, found = jax.grad(energy, has_aux=True)(positions)
+    return found.energy, -slope, found.weights, found.converged
+
+
 def evaluate(layer: ECTLayer, frames: Frames) -> Evaluated:
     """All frames, in chunks of one shape so that one program serves them."""
-
-    @jax.jit
-    def chunk(positions, numbers, charge):
-        def energy(x):
-            found = layer.batch(x, numbers, charge)
-            return jnp.sum(found.energy), found
-
-        slope, found = jax.grad(energy, has_aux=True)(positions)
-        return found.energy, -slope, found.weights, found.converged
-
     parts, count = [], len(frames.energy)
     for begin in range(0, count, CHUNK):
         rows = np.minimum(np.arange(begin, begin + CHUNK), count - 1)
-        found = chunk(frames.positions[rows], frames.numbers[rows], frames.charge[rows])
+        found = _chunk(layer, frames.positions[rows], frames.numbers[rows], frames.charge[rows])
         parts.append([np.asarray(x) for x in found])
     return Evaluated(*(np.concatenate(x)[:count] for x in zip(*parts, strict=True)))

@@ -1,11 +1,11 @@
 """The physics layer with a small network against the same network alone: learning curves and extrapolation.
 
-    python benchmarks/hybrid/run.py [--seeds 3] [--sizes 60 180 540 1620] [--out benchmarks/results/hybrid]
+    python benchmarks/hybrid/run.py [--seeds 3] [--sizes 180 540 1620] [--out OUT] [--figure FIGURE]
 
 Needs the stored frames (`make_frames.py`) and half an hour of one core. Both models see the same frames in the same
 batches for the same number of steps. The hybrid starts from the shipped parameters, fits the 24 physical ones to forces
 of its training frames (at most CALIBRATION of them), then trains physics and network together.
-Writes OUT.json (every number, seeds apart), OUT.txt (the table) and OUT.png; runs in OUT.json are not repeated.
+Writes OUT.json (every number, seeds apart), OUT.txt (the table) and FIGURE; runs in OUT.json are not repeated.
 """
 
 import argparse
@@ -16,19 +16,20 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from calibrate import STEPS as CALIBRATION_STEPS
 from calibrate import calibrate
 from data import FRAMES, Frames, load, split
-from model import STATES, Hybrid, Plain
+from model import CUTOFF, STATES, Hybrid, Plain
 from physics import evaluate
 from report import figure, table
-from train import STEPS, Trained, apply, train
+from train import BATCH, STEPS, Trained, apply, train
 
 import ectjax
 from ectjax.layers import ECTLayer
 
 SYMBOLS = ["H", "C", "N", "O", "Na", "Cl"]
 TRAINABLE = ("a", "b", "sigma", "kappa")
-CALIBRATION, CALIBRATION_STEPS = 180, 400
+CALIBRATION = 180
 KINDS = ("plain", "hybrid")
 
 
@@ -65,7 +66,7 @@ def plain_model(frames: Frames, seed: int) -> Trained:
 def hybrid_model(frames: Frames, seed: int) -> Trained:
     layer = ECTLayer("default", SYMBOLS, trainable=TRAINABLE, radii=None, rounds=0)
     few = frames.take(np.arange(min(CALIBRATION, len(frames.energy))))
-    layer = calibrate(layer, few, evaluate(layer, few).weights, CALIBRATION_STEPS, seed=seed)
+    layer = calibrate(layer, few, evaluate(layer, few).weights, seed=seed)
     start = evaluate(layer, frames)
     return train(Hybrid(jax.random.key(seed), layer), frames, start.energy, start.weights, seed)
 
@@ -91,14 +92,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=Path, default=FRAMES)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[60, 180, 540, 1620])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[180, 540, 1620])
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "hybrid")
+    parser.add_argument("--figure", type=Path, default=Path(__file__).parents[2] / "docs" / "images" / "hybrid.png")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     frames, path = load(options.frames), options.out.with_suffix(".json")
     content = json.loads(path.read_text()) if path.exists() else {"runs": {}}
     content["made_by"] = "python benchmarks/hybrid/run.py"
-    content["settings"] = {"steps": STEPS, "calibration": CALIBRATION, "calibration_steps": CALIBRATION_STEPS}
+    content["settings"] = {
+        "steps": STEPS,
+        "batch": BATCH,
+        "cutoff": CUTOFF,
+        "calibration": CALIBRATION,
+        "calibration_steps": CALIBRATION_STEPS,
+    }
     content["versions"] = {"ectjax": ectjax.__version__, "jax": jax.__version__}
     content["date"] = time.strftime("%Y-%m-%d")
     for seed in range(options.seeds):
@@ -115,7 +123,7 @@ def main() -> None:
                 print(f"{key:18s}{found['seconds']:7.0f} s", shown, flush=True)
     text = table(content, frames)
     options.out.with_suffix(".txt").write_text(text + "\n")
-    figure(content, options.out.with_suffix(".png"))
+    figure(content, options.figure)
     print(text)
 
 

@@ -95,7 +95,7 @@ class Trained(NamedTuple):
 
 
 def train(model, frames: Frames, start_energy, weights, seed: int) -> Trained:
-    """A model trained on these frames. start_energy (F,): what it says at first; weights (F, N, S): starts of solves."""
+    """A model trained on the frames. start_energy (F,): what it says at first; weights (F, N, S) start the solves."""
     counts = composition(frames)
     shifts = np.linalg.lstsq(counts.astype(float), frames.energy - start_energy, rcond=1e-6)[0]
     values = (frames.positions, frames.numbers, frames.charge, frames.energy - counts @ shifts, frames.forces)
