@@ -31,6 +31,8 @@ PAIR_FORMS = ("coulomb", "two_center")
 EMBEDDING_FORMS = ("dft", "baskes")
 SWITCH_FRACTION = 0.75
 KNOT_SPACING = 0.03  # Å: spline error of Rφ below 1e-6 eV Å beyond 0.4 Å
+BOUNDS = {"a": (-1.0, 4.0), "b": (-3.0, 3.0), "sigma": (SIGMA_MIN, 5.0), "kappa": (0.0, 500.0), "m": (0.0, 2.0)}
+"""Physical ranges of the parameters, units as in `Parameters`."""
 RESONANCE_SOFTENING = 1e-8  # e/bohr³: g(ρ̄) = √(ρ̄ + δ) − √δ keeps a finite slope where no neighbour is
 
 

@@ -185,30 +185,34 @@ def _with_slope(function, x):
     return jax.jvp(function, (x,), (jnp.ones_like(x),))
 
 
-def system_energy(model: Model, system: System, amplitudes: Float[Array, "N S"]) -> Float[Array, ""]:
-    """Energy in eV of a geometry at given amplitudes, not equilibrated."""
-    return ensemble_energy(amplitudes**2, amplitudes, geometry_terms(model, system))
+def solve_weights(model: Model, system: System, weights: Float[Array, "N S"] | None = None, **options) -> Equilibration:
+    """Equilibrated weights of a geometry, differentiable in model, positions, cell, charge and external potential.
+
+    `weights` (N, S) is a warm start; options as in `solve_terms`.
+    """
+    return solve_terms(geometry_terms(model, system), system.total_charge, weights, **options)
 
 
-def solve_weights(
-    model: Model,
-    system: System,
+def solve_terms(
+    terms: Terms,
+    total_charge: Float[Array, ""],
     weights: Float[Array, "N S"] | None = None,
     *,
     search: bool | None = None,
+    rounds: int = ROUNDS,
     tolerance: float | None = None,
     max_iterations: int = 100,
     throw: bool = False,
 ) -> Equilibration:
-    """Equilibrated weights of a geometry, differentiable in model, positions, cell, charge and external potential.
+    """Equilibrated weights of prepared terms, differentiable in them and in the total charge.
 
     Args:
         weights: a warm start (N, S).
         search: whether to descend from the cold starts and keep the lowest end: by default only without a warm
             start. True with `weights` tells whether another basin has become lower than the one being followed.
+        rounds: most searches for a lower basin after the cold starts; 0 for the starts alone.
         tolerance, max_iterations, throw: see `ectjax.ensemble.equilibrate`.
     """
-    terms = geometry_terms(model, system)
     starts = []
     if weights is not None:
         # an empty state has no slope in c: give it a breath of amplitude
@@ -217,42 +221,47 @@ def solve_weights(
         starts.append(
             start_amplitudes(*jax.lax.stop_gradient((terms.state_energy, terms.state_charge, terms.state_mask)))
         )
-    starts = jnp.concatenate(starts).astype(system.positions.dtype)
+    starts = jnp.concatenate(starts).astype(terms.interaction.dtype)
     return equilibrate(
         ensemble_energy,
         terms,
         starts,
         charges=terms.state_charge,
         mask=terms.state_mask,
-        total_charge=system.total_charge,
+        total_charge=total_charge,
         slopes=energy_and_slopes,
         screening=terms.screening,
         tolerance=tolerance,
         max_iterations=max_iterations,
-        rounds=ROUNDS if search or weights is None else 0,
+        rounds=rounds if search or weights is None else 0,
         throw=throw,
     )
 
 
 @eqx.filter_custom_jvp
-def _envelope(model_and_system: PyTree, amplitudes: Array, chemical_potential: Array) -> Array:
+def _envelope(terms_and_charge: PyTree, amplitudes: Array, chemical_potential: Array) -> Array:
     """Energy at equilibrated amplitudes. At the minimum dE = ∂E + μ dQ: no response of the weights is needed."""
-    return system_energy(*model_and_system, amplitudes)
+    return ensemble_energy(amplitudes**2, amplitudes, terms_and_charge[0])
 
 
 @_envelope.def_jvp
 def _envelope_jvp(primals, tangents):
-    model_and_system, amplitudes, chemical_potential = primals
+    terms_and_charge, amplitudes, chemical_potential = primals
     direct = tangents[0]
-    energy = _envelope(model_and_system, amplitudes, chemical_potential)
-    if not jax.tree.leaves(direct):
-        return energy, jnp.zeros_like(energy)
-    _, slope = eqx.filter_jvp(lambda x: system_energy(*x, amplitudes), (model_and_system,), (direct,))
-    slope = jnp.zeros_like(energy) if slope is None else slope
-    d_charge = direct[1].total_charge
-    if d_charge is not None:
-        slope = slope + chemical_potential * d_charge
+    energy = _envelope(terms_and_charge, amplitudes, chemical_potential)
+    slope = jnp.zeros_like(energy)
+    if jax.tree.leaves(direct[0]):
+        terms = terms_and_charge[0]
+        _, slope = eqx.filter_jvp(lambda x: ensemble_energy(amplitudes**2, amplitudes, x), (terms,), (direct[0],))
+        slope = jnp.zeros_like(energy) if slope is None else slope
+    if direct[1] is not None:
+        slope = slope + chemical_potential * direct[1]
     return energy, slope
+
+
+def equilibrated_energy(terms: Terms, total_charge: Float[Array, ""], result: Equilibration) -> Float[Array, ""]:
+    """Energy in eV of the equilibration of these terms; its first derivative needs no response of the weights."""
+    return _envelope((terms, total_charge), result.amplitudes, result.chemical_potential)
 
 
 def potential_energy(
@@ -265,8 +274,8 @@ def potential_energy(
 
     The first derivative of the energy costs no response of the weights (envelope theorem) and is exact; second
     derivatives contain the response, by implicit differentiation. Use `jax.grad(…, has_aux=True)`.
-    `weights` and options as in `solve_weights`.
+    `weights` and options as in `solve_terms`.
     """
-    result = solve_weights(model, system, weights, **options)
-    energy = _envelope((model, system), result.amplitudes, result.chemical_potential)
-    return energy, result
+    terms = geometry_terms(model, system)
+    result = solve_terms(terms, system.total_charge, weights, **options)
+    return equilibrated_energy(terms, system.total_charge, result), result

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ectjax.fitting.curves import Diatomic, read_diatomics
 from ectjax.fitting.molecules import Molecule, read_molecules
-from ectjax.fitting.train import BOUNDS
-from ectjax.model import DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS
+from ectjax.model import BOUNDS, DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS
 from ectjax.tables import available_elements
 
 SCHEMA: dict[str, dict[str, type | tuple]] = {

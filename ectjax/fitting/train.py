@@ -11,17 +11,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.optimize import least_squares
 
 from ectjax.fitting.objective import Data, Weights, residuals
-from ectjax.model import Basis, Parameters
-from ectjax.pairs.background import SIGMA_MIN
-
-BOUNDS = {
-    "a": (-1.0, 4.0),
-    "b": (-3.0, 3.0),
-    "sigma": (SIGMA_MIN, 5.0),
-    "kappa": (0.0, 500.0),
-    "m": (0.0, 2.0),
-}
-"""Physical ranges, units as in `Parameters`."""
+from ectjax.model import BOUNDS, Basis, Parameters
 
 
 class Fit(NamedTuple):

@@ -1,0 +1,108 @@
+"""A small message-passing network: scalars and vectors on atoms, after PaiNN.
+
+K. T. Schütt, O. T. Unke, M. Gastegger, Proc. ICML (2021), arXiv:2102.03150. Dense over all pairs of a padded molecule:
+numbers (N,) with 0 for padding, positions (N, 3) in Å, total charge in e. Energy in eV; it vanishes for separated
+neutral atoms' interactions beyond the cutoff, because all that atoms know of each other are messages that end there.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+ELEMENTS = 18
+
+
+def linear(key, inputs, outputs, bias=True):
+    return eqx.nn.Linear(inputs, outputs, use_bias=bias, key=key)
+
+
+def each(layer, x):
+    """A layer applied to the last axis of x."""
+    y = x @ layer.weight.T
+    return y if layer.bias is None else y + layer.bias
+
+
+class Message(eqx.Module):
+    """What an atom hears from its neighbours: scalars, and vectors along the bonds and of the neighbours."""
+
+    first: eqx.nn.Linear
+    second: eqx.nn.Linear
+    filters: eqx.nn.Linear
+
+    def __init__(self, width, radial, key):
+        a, b, c = jax.random.split(key, 3)
+        self.first, self.second = linear(a, width, width), linear(b, width, 3 * width)
+        self.filters = linear(c, radial, 3 * width)
+
+    def __call__(self, scalars, vectors, radial, fade, unit):
+        sent = each(self.second, jax.nn.silu(each(self.first, scalars)))  # (N, 3F)
+        gates = each(self.filters, radial) * fade[..., None]  # (N, N, 3F)
+        a, b, c = jnp.split(gates * sent[None], 3, axis=-1)
+        along = jnp.einsum("ijf,ijx->ixf", b, unit)
+        return scalars + a.sum(1), vectors + along + jnp.einsum("ijf,jxf->ixf", c, vectors)
+
+
+class Update(eqx.Module):
+    """Scalars and vectors of one atom mix."""
+
+    left: eqx.nn.Linear
+    right: eqx.nn.Linear
+    first: eqx.nn.Linear
+    second: eqx.nn.Linear
+
+    def __init__(self, width, key):
+        a, b, c, d = jax.random.split(key, 4)
+        self.left, self.right = linear(a, width, width, False), linear(b, width, width, False)
+        self.first, self.second = linear(c, 2 * width, width), linear(d, width, 3 * width)
+
+    def __call__(self, scalars, vectors):
+        u, v = each(self.left, vectors), each(self.right, vectors)
+        length = jnp.sqrt(jnp.sum(v**2, axis=1) + 1e-8)
+        both = jnp.concatenate([scalars, length], axis=-1)
+        a, b, c = jnp.split(each(self.second, jax.nn.silu(each(self.first, both))), 3, axis=-1)
+        return scalars + a + b * jnp.sum(u * v, axis=1), vectors + c[:, None] * u
+
+
+class Network(eqx.Module):
+    """Energy of a molecule from its atoms' numbers, positions and total charge (spread evenly over the atoms)."""
+
+    elements: jax.Array
+    charge: jax.Array
+    messages: list[Message]
+    updates: list[Update]
+    first: eqx.nn.Linear
+    second: eqx.nn.Linear
+    cutoff: float = eqx.field(static=True)
+    radial: int = eqx.field(static=True)
+
+    def __init__(self, key, width=32, radial=16, layers=2, cutoff=6.0, hooks=0):
+        keys = jax.random.split(key, 2 * layers + 4)
+        self.elements = jax.random.normal(keys[0], (ELEMENTS, width))
+        self.charge = jax.random.normal(keys[1], (width,))
+        self.messages = [Message(width, radial, k) for k in keys[4 : 4 + layers]]
+        self.updates = [Update(width, k) for k in keys[4 + layers :]]
+        self.first, self.second = linear(keys[2], width, width), linear(keys[3], width, 1 + hooks)
+        self.cutoff, self.radial = cutoff, radial
+
+    def energy_and_hooks(self, positions, numbers, charge):
+        """Energy in eV and `hooks` more numbers of each atom (N, hooks)."""
+        real = numbers > 0
+        pair = real[:, None] & real & ~jnp.eye(len(numbers), dtype=bool)
+        vector = positions[None] - positions[:, None]
+        distance = jnp.sqrt(jnp.where(pair, jnp.sum(vector**2, axis=-1), self.cutoff**2))
+        fade = jnp.where(pair & (distance < self.cutoff), 0.5 * (1 + jnp.cos(jnp.pi * distance / self.cutoff)), 0.0)
+        waves = jnp.arange(1, self.radial + 1) * jnp.pi / self.cutoff
+        radial = jnp.sin(waves * distance[..., None]) / distance[..., None]
+        unit = vector / distance[..., None]
+        scalars = self.elements[numbers] + self.charge * (charge / jnp.maximum(jnp.sum(real), 1))
+        vectors = jnp.zeros((len(numbers), 3, scalars.shape[1]))
+        for message, update in zip(self.messages, self.updates, strict=True):
+            scalars, vectors = update(*message(scalars, vectors, radial, fade, unit))
+        atomic = each(self.second, jax.nn.silu(each(self.first, scalars)))
+        # what an atom says to the physics fades with its last neighbour
+        heard = jnp.tanh(jnp.sum(fade, axis=1, keepdims=True)) * atomic[:, 1:]
+        return jnp.sum(jnp.where(real, atomic[:, 0], 0.0)), heard
+
+    def __call__(self, positions, numbers, charge):
+        """Energy in eV."""
+        return self.energy_and_hooks(positions, numbers, charge)[0]

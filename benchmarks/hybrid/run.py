@@ -1,0 +1,131 @@
+"""The physics layer with a small network against the same network alone: learning curves and extrapolation.
+
+    python benchmarks/hybrid/run.py [--seeds 3] [--sizes 180 540 1620] [--out OUT] [--figure FIGURE]
+
+Needs the stored frames (`make_frames.py`) and half an hour of one core. Both models see the same frames in the same
+batches for the same number of steps. The hybrid starts from the shipped parameters, fits the 24 physical ones to forces
+of its training frames (at most CALIBRATION of them), then trains physics and network together.
+Writes OUT.json (every number, seeds apart), OUT.txt (the table) and FIGURE; runs in OUT.json are not repeated.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from calibrate import STEPS as CALIBRATION_STEPS
+from calibrate import calibrate
+from data import FRAMES, Frames, load, split
+from model import CUTOFF, STATES, Hybrid, Plain
+from physics import evaluate
+from report import figure, table
+from train import BATCH, STEPS, Trained, apply, train
+
+import ectjax
+from ectjax.layers import ECTLayer
+
+SYMBOLS = ["H", "C", "N", "O", "Na", "Cl"]
+TRAINABLE = ("a", "b", "sigma", "kappa")
+CALIBRATION = 180
+KINDS = ("plain", "hybrid")
+
+
+def errors(frames: Frames, energy, forces) -> dict[str, float]:
+    """Mean absolute errors: forces in eV/Å per component, their root mean square, energies in meV per atom, and the
+    total force on the fragment that was moved away (far frames)."""
+    real = frames.numbers > 0
+    wrong = (forces - frames.forces)[real]
+    found = {
+        "forces": float(np.abs(wrong).mean()),
+        "forces_rms": float(np.sqrt((wrong**2).mean())),
+        "energy": float(1000 * np.mean(np.abs(energy - frames.energy) / real.sum(1))),
+    }
+    if frames.group[0] == "far":
+        last = moved_fragment(frames)
+        total = np.sum(np.where(last[..., None], forces - frames.forces, 0.0), axis=1)
+        found["fragment"] = float(np.abs(total).mean())
+    return found
+
+
+def moved_fragment(frames: Frames) -> np.ndarray:
+    """Which atoms (F, N) are the last fragment, the one far from the others."""
+    atoms = (frames.numbers > 0).sum(1)
+    size = np.array([3 if name.endswith("H2O") else 1 for name in frames.name])
+    place = np.arange(frames.numbers.shape[1])
+    return (place >= (atoms - size)[:, None]) & (place < atoms[:, None])
+
+
+def plain_model(frames: Frames, seed: int) -> Trained:
+    weights = np.zeros((*frames.numbers.shape, STATES))
+    return train(Plain(jax.random.key(seed)), frames, np.zeros_like(frames.energy), weights, seed)
+
+
+def hybrid_model(frames: Frames, seed: int) -> Trained:
+    layer = ECTLayer("default", SYMBOLS, trainable=TRAINABLE, radii=None, rounds=0)
+    few = frames.take(np.arange(min(CALIBRATION, len(frames.energy))))
+    layer = calibrate(layer, few, evaluate(layer, few).weights, seed=seed)
+    start = evaluate(layer, frames)
+    return train(Hybrid(jax.random.key(seed), layer), frames, start.energy, start.weights, seed)
+
+
+def one_run(frames: Frames, kind: str, size: int, seed: int) -> dict:
+    """Errors on every test set of one model trained on `size` frames, and what it took."""
+    order, tests = split(frames, seed)
+    begin = time.time()
+    trained = (hybrid_model if kind == "hybrid" else plain_model)(frames.take(order[:size]), seed)
+    found: dict = {"seconds": round(time.time() - begin, 1)}
+    every = np.unique(np.concatenate(list(tests.values())))
+    energy, forces = apply(trained, frames.take(every))
+    for name, rows in tests.items():
+        place, subset = np.searchsorted(every, rows), frames.take(rows)
+        found[name] = errors(subset, energy[place], forces[place, : subset.positions.shape[1]])
+    if kind == "hybrid":
+        physical = trained.model.layer.parameters
+        found["parameters"] = {f: np.asarray(getattr(physical, f)).round(4).tolist() for f in TRAINABLE}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=Path, default=FRAMES)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[180, 540, 1620])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "hybrid")
+    parser.add_argument("--figure", type=Path, default=Path(__file__).parents[2] / "docs" / "images" / "hybrid.png")
+    options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    frames, path = load(options.frames), options.out.with_suffix(".json")
+    content = json.loads(path.read_text()) if path.exists() else {"runs": {}}
+    content["made_by"] = "python benchmarks/hybrid/run.py"
+    content["settings"] = {
+        "steps": STEPS,
+        "batch": BATCH,
+        "cutoff": CUTOFF,
+        "calibration": CALIBRATION,
+        "calibration_steps": CALIBRATION_STEPS,
+    }
+    content["versions"] = {"ectjax": ectjax.__version__, "jax": jax.__version__}
+    content["date"] = time.strftime("%Y-%m-%d")
+    for seed in range(options.seeds):
+        for size in options.sizes:
+            for kind in KINDS:
+                key = f"{kind} {size} {seed}"
+                if key in content["runs"]:
+                    continue
+                found = content["runs"][key] = one_run(frames, kind, size, seed)
+                part = path.with_suffix(".part")
+                part.write_text(json.dumps(content, indent=1) + "\n")
+                os.replace(part, path)
+                shown = {g: round(v["forces"], 3) for g, v in found.items() if isinstance(v, dict) and "forces" in v}
+                print(f"{key:18s}{found['seconds']:7.0f} s", shown, flush=True)
+    text = table(content, frames)
+    options.out.with_suffix(".txt").write_text(text + "\n")
+    figure(content, options.figure)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
