@@ -136,19 +136,18 @@ def published_errors(density, row) -> float:
     """Error of the published weights with our states on our density, e/Å^(3/2): the best of the mappings."""
     from ectjax.analysis import superpose
 
-    errors = []
-    for carbon in EXCITED["C"]:
-        for oxygen in EXCITED["O"]:
-            labels = [LISTED["C"] + carbon, LISTED["O"] + oxygen]
-            weights = np.zeros((2, 7))
-            for i, symbol in enumerate("CO"):
-                keys = [f"w_{symbol}_{x}" for x in LISTED[symbol]]
-                keys += [f"w_{symbol}_exc{k + 1}" for k in range(3 if symbol == "C" else 2)]
-                weights[i, : len(keys)] = [float(row[k]) for k in keys]
-            labels[1] = labels[1] + ["0"]  # padding, of weight zero
-            off = density.density - superpose(density, labels, weights)
-            errors.append(np.sqrt(density.volumes @ off**2))
-    return min(errors)
+    alone = {
+        symbol: {x: superpose(density, [[x], ["0"]] if i == 0 else [["0"], [x]], np.eye(2)[[i]].T) for x in states}
+        for i, (symbol, states) in enumerate((("C", [*LISTED["C"], "0*", "0**"]), ("O", [*LISTED["O"], "0*"])))
+    }
+
+    def atom(symbol, excited):
+        labels = LISTED[symbol] + excited
+        keys = [f"w_{symbol}_{x}" for x in LISTED[symbol]] + [f"w_{symbol}_exc{k + 1}" for k in range(len(excited))]
+        return sum(float(row[k]) * alone[symbol][x] for k, x in zip(keys, labels, strict=True))
+
+    offs = [density.density - atom("C", c) - atom("O", o) for c in EXCITED["C"] for o in EXCITED["O"]]
+    return min(float(np.sqrt(density.volumes @ off**2)) for off in offs)
 
 
 def energy_charges(name: str, grid) -> np.ndarray:
@@ -250,7 +249,7 @@ def plot(rows) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("molecules", nargs="*", choices=[*MOLECULES, []], default=list(MOLECULES))
+    parser.add_argument("molecules", nargs="*", choices=[*MOLECULES, []])  # []: none named, all are meant
     parser.add_argument("--points", type=int, help="that many of the distances only; results are then not stored")
     parser.add_argument("--plot-only", action="store_true")
     options = parser.parse_args()

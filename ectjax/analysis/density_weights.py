@@ -173,6 +173,9 @@ def _on_points(table, density: MolecularDensity) -> np.ndarray:
     return out[..., :count] / BOHR_IN_ANGSTROM**3
 
 
+_project = jax.jit(project_weights)
+
+
 def _solve(gram, target, charges, mask, total):
     """Weights (N, S) and residual of the quadratic programme, gram (NS, NS), target (NS,)."""
     own = np.flatnonzero(mask)
@@ -193,9 +196,9 @@ def _solve(gram, target, charges, mask, total):
     def candidate(indices, numbers):
         out = np.zeros(mask.size)
         out[indices] = numbers
-        weights = project_weights(jnp.asarray(out.reshape(mask.shape)), charges, mask, total)
+        weights = _project(jnp.asarray(out.reshape(mask.shape)), charges, mask, total)
         slope = (gram @ np.asarray(weights).reshape(-1) - target).reshape(mask.shape) / scale
-        back = project_weights(weights - slope, charges, mask, total)
+        back = _project(weights - slope, charges, mask, total)
         return float(jnp.abs(weights - back).max()), np.array(weights)
 
     residual, weights = min(candidate(own[used], exact), candidate(own, found), key=lambda x: x[0])
