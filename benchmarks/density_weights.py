@@ -4,8 +4,9 @@
     python benchmarks/density_weights.py CO LiH --points 6
     python benchmarks/density_weights.py --plot-only    # picture from the stored results
 
-Densities: full-valence CASSCF/aug-cc-pVTZ, which dissociates into neutral atoms, followed outwards (LiF and LiH: inwards
-too, the lower energy is kept). Every fit uses all states of the tables (`all`) or those of the model (`-1, 0, +1`).
+Densities: full-valence CASSCF/aug-cc-pVTZ (density-fitted integrals), which dissociates into neutral atoms, followed
+outwards (LiF and LiH: inwards too, the lower energy is kept). Every fit uses all states of the tables (q_density) or
+those of the model (q_density_model_states).
 CO is computed at the distances of benchmarks/reference/co_density_weights.csv; the published weights are put on the
 same density with our states, their excited states mapped in the way that serves them best. Writes
 benchmarks/results/density_weights.csv and docs/images/density_weights.png.
@@ -60,12 +61,12 @@ def casscf(name: str, r: float, valence, electrons: int, orbitals: int, previous
 
     symbols, positions = geometry(name, r)
     mol = gto.M(atom=list(zip(symbols, positions, strict=True)), basis="aug-cc-pvtz", symmetry=False, verbose=0)
-    mean_field = scf.RHF(mol).run()
+    mean_field = scf.RHF(mol).density_fit().run()
     if previous is None:
         guess = _valence_window(mean_field, valence, electrons, orbitals)
     solver = mcscf.CASSCF(mean_field, orbitals, electrons)
     solver.fix_spin_(ss=0)
-    solver.max_cycle_macro, solver.conv_tol = 100, 1e-8
+    solver.max_cycle_macro, solver.conv_tol, solver.conv_tol_grad = 60, 1e-7, 5e-4
     if previous is not None:
         guess = mcscf.project_init_guess(solver, previous[0].mo_coeff, prev_mol=previous[1])
     solver.kernel(guess)
@@ -73,7 +74,7 @@ def casscf(name: str, r: float, valence, electrons: int, orbitals: int, previous
 
 
 def _valence_window(mean_field, valence, electrons, orbitals):
-    """Canonical occupied orbitals, and virtual ones rotated so that those most like the free valence shell come first."""
+    """Occupied and virtual orbitals, each rotated so that those most like the atoms' valence shells are active."""
     from pyscf import gto
 
     mol, c = mean_field.mol, mean_field.mo_coeff
@@ -91,7 +92,7 @@ def _valence_window(mean_field, valence, electrons, orbitals):
 
     inner = sorted_space(c[:, :occupied])  # valence-like first
     active = np.hstack([inner[:, : electrons // 2], sorted_space(c[:, occupied:])])
-    return np.hstack([inner[:, electrons // 2 :], active])[:, : c.shape[1]] if core else active
+    return np.hstack([inner[:, electrons // 2 :], active]) if core else active
 
 
 def densities(name: str, points: int | None):
@@ -104,7 +105,8 @@ def densities(name: str, points: int | None):
     grid, valence, electrons, orbitals = MOLECULES[name]
     if grid == "co":
         grid = [float(row["r_angstrom"]) for row in csv.DictReader(PUBLISHED.open())]
-    grid = list(np.array(grid)[np.unique(np.linspace(0, len(grid) - 1, points).round().astype(int))]) if points else grid
+    if points:
+        grid = [grid[i] for i in np.unique(np.linspace(0, len(grid) - 1, points).round().astype(int))]
     start = int(np.argmin(np.abs(np.array(grid) - grid[0] * 1.2)))
     found: dict[float, tuple] = {}
 
@@ -261,9 +263,8 @@ def main() -> None:
             print(f"{name}: {time.time() - started:.0f} s", flush=True)
             if options.points:
                 continue
-            rows = sorted(
-                [row for row in rows if row["molecule"] != name] + new, key=lambda row: list(MOLECULES).index(row["molecule"])
-            )
+            rows = [row for row in rows if row["molecule"] != name] + new
+            rows.sort(key=lambda row: list(MOLECULES).index(row["molecule"]))
             RESULTS.parent.mkdir(exist_ok=True)
             with RESULTS.open("w", newline="") as handle:
                 writer = csv.DictWriter(handle, FIELDS, restval="", lineterminator="\n")

@@ -84,8 +84,8 @@ class LammpsForces:
 def attach_calculator(lmp: Any, calculator: Any, symbols: Sequence[str], fix: str = "ect") -> LammpsForces:
     """Forces, energy, virial and charges of an ASE calculator as a `fix external` of LAMMPS.
 
-    Call it when the box and the atoms exist. The energy is in `pe` and the virial in `press` of LAMMPS' thermo output; charges are
-    written to the atoms where the atom style has them (`atom_style charge`), so `dump` shows them.
+    Call it when the box and the atoms exist. The energy is in `pe` and the virial in `press` of LAMMPS' thermo output;
+    charges are written to the atoms where the atom style has them (`atom_style charge`), so `dump` shows them.
 
     Args:
         lmp: a `lammps.lammps` instance in `units metal`.
@@ -103,8 +103,8 @@ def attach_calculator(lmp: Any, calculator: Any, symbols: Sequence[str], fix: st
     unknown = [s for s in symbols if s not in atomic_numbers]
     if len(symbols) != types or unknown:
         raise ValueError(
-            f"symbols are {list(symbols)}{f' with unknown {unknown}' if unknown else ''}; LAMMPS has {types} atom types: "
-            "give one element symbol per type, after the box was created"
+            f"symbols are {list(symbols)}{f' with unknown {unknown}' if unknown else ''}; LAMMPS has {types} atom "
+            "types: give one element symbol per type, after the box was created"
         )
     if lmp.get_natoms() < 1:
         raise ValueError("LAMMPS has no atoms yet: attach the calculator after they were created or read")

@@ -19,7 +19,7 @@ from ectjax.analysis import (
 )
 from ectjax.units import BOHR_IN_ANGSTROM
 
-needs_pyscf = pytest.mark.skipif(importlib.util.find_spec("pyscf") is None, reason="needs pyscf: pip install .[generate]")
+needs_pyscf = pytest.mark.skipif(importlib.util.find_spec("pyscf") is None, reason="needs pyscf, extra `generate`")
 RESULTS = Path(__file__).parent.parent / "benchmarks/results/density_weights.csv"
 
 

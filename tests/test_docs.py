@@ -1,4 +1,4 @@
-"""The first page's Python runs as printed; links and configuration of the site are checked by `mkdocs build --strict`."""
+"""The first page's Python runs as printed; `mkdocs build --strict` checks links and anchors."""
 
 import os
 import re
@@ -11,22 +11,19 @@ ROOT = Path(__file__).parent.parent
 PAGES = ["start.md"]  # ECTJAX_ALL_DOCS=1 runs all pages that hold Python, minutes
 if os.environ.get("ECTJAX_ALL_DOCS") == "1":
     PAGES += ["ase.md", "jax-md.md", "howto/table.md", "howto/density.md", "howto/engines.md"]
-FRAGMENTS = ("def body(_, carry):\n    state", 'atoms = read("salt.extxyz")')  # not whole programs
 
 
-def blocks(page: str) -> list[str]:
-    """Python blocks of a page that are whole programs or go on from the block before."""
-    found = re.findall(r"^```python[^\n]*\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)
-    return [code for code in found if not any(f in code for f in FRAGMENTS) or "import" in code.split("def ")[0]]
+def program(page: str) -> str:
+    """Python blocks of a page in one; of other pages than the first those with imports. Titled blocks are other files."""
+    found = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)
+    return "\n\n".join(code for code in found if page == "start.md" or "import " in code)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_python_blocks_run_as_printed(page, tmp_path, monkeypatch, capsys):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    code = "\n\n".join(x for x in blocks(page) if "salt.extxyz" not in x)
-    assert code
-    (tmp_path / "page.py").write_text(code)
+    (tmp_path / "page.py").write_text(program(page))
     runpy.run_path(str(tmp_path / "page.py"))
     assert capsys.readouterr().out.strip()
 

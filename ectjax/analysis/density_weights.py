@@ -119,9 +119,9 @@ def superpose(density: MolecularDensity, labels: Sequence[Sequence[str]], weight
 
 
 def hirshfeld_charges(density: MolecularDensity) -> np.ndarray:
-    """Stockholder charges (N,) in e (Hirshfeld, Theor. Chim. Acta 44, 129 (1977)), neutral tabulated atoms as reference.
+    """Stockholder charges (N,) in e, neutral tabulated atoms as reference; they sum to `density.charge`.
 
-    Scaled to the number of electrons that the points hold, so that they sum to the density's own charge.
+    Hirshfeld, Theor. Chim. Acta 44, 129 (1977).
     """
     with jax.enable_x64(True):
         atoms = _on_points(_stacked(_states_of(density.numbers, ["0"]))[0], density)[:, 0]

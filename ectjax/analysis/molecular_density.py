@@ -63,8 +63,8 @@ def density_from_pyscf(mol, density_matrix, level: int = 5) -> MolecularDensity:
 
     Args:
         mol: `pyscf.gto.Mole`, all electrons.
-        density_matrix: one-particle density matrix in the atomic-orbital basis, or the pair of both spins: `make_rdm1()`
-            of a mean field or CASSCF object, `make_rdm1(ao_repr=True)` of a coupled-cluster object.
+        density_matrix: one-particle density matrix in the atomic-orbital basis, or the pair of both spins:
+            `make_rdm1()` of a mean field or CASSCF object, `make_rdm1(ao_repr=True)` of a coupled-cluster object.
         level: of PySCF's grid, 0 to 9; 5 counts electrons to about 1e-5.
 
     Raises:
