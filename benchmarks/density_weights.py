@@ -43,6 +43,8 @@ MOLECULES = {
     "H2O": ([0.85, 0.96, 1.1, 1.25, 1.45, 1.7, 2.0, 2.4, 3.0, 4.0, 6.0], ["H 1s", "O 2s", "O 2p"], 8, 6),
 }
 BOTH_WAYS = ("LiH", "LiF")
+SYMMETRY = {"CO": ("C2v", "A1"), "HF": ("Coov", "A1"), "LiF": ("Coov", "A1"), "H2O": ("Cs", "A'")}
+"""Point group and term of the ground state, where separated atoms have others of the same energy."""
 
 
 def geometry(name: str, r: float):
@@ -60,11 +62,14 @@ def casscf(name: str, r: float, valence, electrons: int, orbitals: int, previous
     from pyscf import gto, mcscf, scf
 
     symbols, positions = geometry(name, r)
-    mol = gto.M(atom=list(zip(symbols, positions, strict=True)), basis="aug-cc-pvtz", symmetry=False, verbose=0)
-    mean_field = scf.RHF(mol).density_fit().run()
+    group, term = SYMMETRY.get(name, (False, None))
+    mol = gto.M(atom=list(zip(symbols, positions, strict=True)), basis="aug-cc-pvtz", symmetry=group, verbose=0)
+    mean_field = scf.RHF(mol).density_fit(auxbasis="def2-universal-jkfit").run()
     if previous is None:
-        guess = _valence_window(mean_field, valence, electrons, orbitals)
+        guess = _valence_window(mean_field, valence, electrons)
     solver = mcscf.CASSCF(mean_field, orbitals, electrons)
+    if term:
+        solver.fcisolver.wfnsym = term
     solver.fix_spin_(ss=0)
     solver.max_cycle_macro, solver.conv_tol, solver.conv_tol_grad = 60, 1e-7, 5e-4
     if previous is not None:
@@ -73,7 +78,7 @@ def casscf(name: str, r: float, valence, electrons: int, orbitals: int, previous
     return solver, mol
 
 
-def _valence_window(mean_field, valence, electrons, orbitals):
+def _valence_window(mean_field, valence, electrons):
     """Occupied and virtual orbitals, each rotated so that those most like the atoms' valence shells are active."""
     from pyscf import gto
 
@@ -83,16 +88,26 @@ def _valence_window(mean_field, valence, electrons, orbitals):
     overlap = gto.intor_cross("int1e_ovlp", mol, minimal)[:, pick]
     metric = minimal.intor("int1e_ovlp")[np.ix_(pick, pick)]
     occupied = mol.nelectron // 2
-    core = occupied - electrons // 2
 
-    def sorted_space(block):
-        s = block.T @ overlap
-        _, vectors = np.linalg.eigh(s @ np.linalg.solve(metric, s.T))
-        return block @ vectors[:, ::-1]
+    blocks = [np.arange(c.shape[1])]
+    if mol.symmetry:  # irreps stay apart
+        labels = np.asarray(mean_field.mo_coeff.orbsym)
+        blocks = [np.flatnonzero(labels == x) for x in np.unique(labels)]
 
-    inner = sorted_space(c[:, :occupied])  # valence-like first
-    active = np.hstack([inner[:, : electrons // 2], sorted_space(c[:, occupied:])])
-    return np.hstack([inner[:, electrons // 2 :], active]) if core else active
+    def like_valence(start, stop):
+        """Orbitals start to stop, most valence-like first."""
+        found, likeness = [], []
+        for block in blocks:
+            part = c[:, block[(block >= start) & (block < stop)]]
+            s = part.T @ overlap
+            values, vectors = np.linalg.eigh(s @ np.linalg.solve(metric, s.T))
+            found.append(part @ vectors)
+            likeness.append(values)
+        return np.hstack(found)[:, np.argsort(-np.concatenate(likeness), kind="stable")]
+
+    inner, outer = like_valence(0, occupied), like_valence(occupied, c.shape[1])
+    active = electrons // 2
+    return np.hstack([inner[:, active:], inner[:, :active], outer])
 
 
 def densities(name: str, points: int | None):

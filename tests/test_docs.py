@@ -14,7 +14,7 @@ if os.environ.get("ECTJAX_ALL_DOCS") == "1":
 
 
 def program(page: str) -> str:
-    """Python blocks of a page in one; of other pages than the first those with imports. Titled blocks are other files."""
+    """Python blocks of a page in one; of pages after the first only those with imports. Titled blocks are left out."""
     found = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)
     return "\n\n".join(code for code in found if page == "start.md" or "import " in code)
 
