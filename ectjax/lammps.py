@@ -67,7 +67,11 @@ class LammpsForces:
         order = np.argsort(tag, kind="stable")
         kinds = np.asarray(lmp.numpy.extract_atom("type")).reshape(-1)[:count][order]
         cell, periodic = _box(lmp)
-        atoms = Atoms(self._numbers[kinds - 1], np.array(x)[order], cell=cell, pbc=periodic)
+        places = np.array(x)[order]
+        if all(periodic) and self.atoms is not None:  # undo LAMMPS' wrapping: a jump would cost a cold start
+            turns = np.round((places - self.atoms.positions) @ np.linalg.inv(cell))
+            places -= turns @ cell
+        atoms = Atoms(self._numbers[kinds - 1], places, cell=cell, pbc=periodic)
         atoms.calc = self._calculator
         forces, energy = atoms.get_forces(), atoms.get_potential_energy()
         f[order] = forces
