@@ -259,6 +259,8 @@ def plot(rows) -> None:
             if data:
                 axis.plot(*zip(*data, strict=True), style, label=label, markersize=4)
         axis.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        low, high = axis.get_ylim()
+        axis.set_ylim(min(low, -0.05), max(high, 0.3))
         axis.set_title(f"{name}: charge of {of.get(name, 'Li')}", fontsize=10)
         axis.set_xlabel("distance / Å")
         axis.set_ylabel("charge / e")
