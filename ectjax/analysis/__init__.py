@@ -1,6 +1,13 @@
-"""What follows from the equilibrated energy: response to charge, field and displacement."""
+"""What follows from the equilibrated energy (responses), and weights found from a density instead."""
 
+from ectjax.analysis.density_weights import DensityWeights as DensityWeights
+from ectjax.analysis.density_weights import fit_weights as fit_weights
+from ectjax.analysis.density_weights import hirshfeld_charges as hirshfeld_charges
+from ectjax.analysis.density_weights import superpose as superpose
 from ectjax.analysis.infrared import Infrared as Infrared
 from ectjax.analysis.infrared import infrared as infrared
+from ectjax.analysis.molecular_density import MolecularDensity as MolecularDensity
+from ectjax.analysis.molecular_density import density_from_cube as density_from_cube
+from ectjax.analysis.molecular_density import density_from_pyscf as density_from_pyscf
 from ectjax.analysis.response import Response as Response
 from ectjax.analysis.response import respond as respond
