@@ -13,7 +13,7 @@ from ectjax.calculate import Results, calculate
 from ectjax.coulomb import long_range_parameters
 from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
-from ectjax.ensemble import default_tolerance
+from ectjax.ensemble import default_tolerance, foreseen_weights
 from ectjax.model import Model
 from ectjax.neighbors import VerletList, neighbor_list
 from ectjax.potential import System
@@ -61,12 +61,6 @@ def virial(results: Results, cell) -> jax.Array:
     return jnp.trace(results.stress) * jnp.abs(jnp.linalg.det(cell))
 
 
-def _foreseen(moment: Moment) -> jax.Array:
-    """Weights of the next step by a parabola through the amplitudes of the last three."""
-    now, (last, second) = moment.results.equilibration.amplitudes, moment.before
-    return jnp.maximum(3.0 * (now - last) + second, 0.0) ** 2
-
-
 @eqx.filter_jit
 def _block(model, system: System, verlet: VerletList | None, integrator: Integrator, tolerance, moment: Moment, until):
     """Steps until `until` or trouble. A step is only taken when its list is complete and its weights converged."""
@@ -86,7 +80,8 @@ def _block(model, system: System, verlet: VerletList | None, integrator: Integra
         if cell is not None and verlet is not None:
             worn = worn | _stretched(verlet.cell, cell)
         moved = _moved(system, positions, cell)
-        new = calculate(model, moved, _foreseen(moment), tolerance=tolerance)
+        foreseen = foreseen_weights(old.equilibration.amplitudes, *moment.before)
+        new = calculate(model, moved, foreseen, tolerance=tolerance)
         flag = jnp.where(worn, LIST_WORN, jnp.where(new.equilibration.converged, FINE, NOT_CONVERGED))
         after = integrator.step(state, new.forces, old_virial, virial(new, cell))
         before = jnp.stack([old.equilibration.amplitudes, moment.before[0]])

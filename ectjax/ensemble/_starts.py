@@ -1,4 +1,4 @@
-"""Start points of a cold equilibration: deterministic, few, and far apart."""
+"""Start points: of a cold equilibration deterministic, few and far apart; of a warm one from the steps before."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -38,3 +38,10 @@ def start_amplitudes(
     starts = [jnp.where(mask, x * ripple, 0.0) for x in (ionic, jnp.ones_like(energies), neutral)]
     safe = [jnp.where(some[:, None], x, jnp.eye(1, mask.shape[1], dtype=dtype)) for x in starts]
     return jnp.stack(safe)
+
+
+def foreseen_weights(
+    now: Float[Array, "N S"], last: Float[Array, "N S"], second: Float[Array, "N S"]
+) -> Float[Array, "N S"]:
+    """Weights of the next step, by a parabola through the amplitudes of the present one and the two before."""
+    return jnp.maximum(3.0 * (now - last) + second, 0.0) ** 2
