@@ -12,7 +12,7 @@ from systems import random_cluster
 from ectjax import build_system, load_parameters
 from ectjax.coulomb import ewald_parameters
 from ectjax.layers import RADII, Corrections, ECTLayer, features, stack_systems, trainable
-from ectjax.layers.corrections import FIELDS
+from ectjax.layers.corrections import FIELDS, corrected
 from ectjax.layers.features import Tables
 from ectjax.layers.graphs import ragged, systems_of_graph
 from ectjax.layers.inputs import batch_of, system_of
@@ -307,8 +307,7 @@ def test_bad_input_says_what_to_do(layer):
     with pytest.raises(ValueError, match="all positive"):
         ECTLayer(model, radii=(0.0, 1.0))
     with pytest.raises(ValueError, match="which this layer lacks"):
-        bare, zero = ECTLayer(model, radii=None), jnp.zeros(3)
-        jax.eval_shape(lambda: bare(WATER, np.array([8, 1, 1]), corrections=Corrections(a=zero)).energy)
+        corrected(None, Corrections(a=jnp.zeros(3)), None)
     with pytest.raises(ValueError, match="at least one"):
         stack_systems([])
     with jax.enable_x64(False), pytest.raises(ValueError, match="jax_enable_x64"):
