@@ -110,17 +110,16 @@ def figure(content: dict, path) -> None:
         ("large", "forces"),
         ("charge", "forces"),
     ]
-    drawing, axes = plt.subplots(2, 3, figsize=(10, 6), sharex=True)
+    drawing, axes = plt.subplots(2, 3, figsize=(10, 6))
     sizes = sizes_of(content)
     for axis, (group, what) in zip(axes.ravel(), panels, strict=True):
         for kind, (colour, name) in STYLES.items():
             values = np.array([mean(content, kind, s, group, what) for s in sizes])
             axis.errorbar(sizes, values[:, 0], values[:, 1], color=colour, marker="o", capsize=3, label=name)
-        axis.set(
-            xscale="log", yscale="log", title=LABELS[group] + (": force between them" if what == "fragment" else "")
-        )
+        axis.set(xscale="log", title="force between far fragments" if what == "fragment" else LABELS[group])
+        axis.set_ylim(0)
         axis.set_xticks(sizes, [str(s) for s in sizes])
-        axis.tick_params(axis="x", which="minor", bottom=False)
+        axis.set_xticks([], minor=True)
     for axis in axes[1]:
         axis.set_xlabel("training frames")
     for axis in axes[:, 0]:

@@ -2,9 +2,9 @@
 
     python benchmarks/hybrid/run.py [--seeds 3] [--sizes 180 540 1620] [--out OUT] [--figure FIGURE]
 
-Needs the stored frames (`make_frames.py`) and half an hour of one core. Both models see the same frames in the same
-batches for the same number of steps. The hybrid starts from the shipped parameters, fits the 24 physical ones to forces
-of its training frames (at most CALIBRATION of them), then trains physics and network together.
+Needs the stored frames (`make_frames.py`) and some fifteen minutes of one core. Both models see the same frames in the
+same batches for the same number of steps. The hybrid starts from the shipped parameters, fits the 24 physical ones to
+forces of its training frames (at most CALIBRATION of them), then trains physics and network together.
 Writes OUT.json (every number, seeds apart), OUT.txt (the table) and FIGURE; runs in OUT.json are not repeated.
 """
 
