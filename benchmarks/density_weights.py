@@ -1,6 +1,6 @@
 """Weights fitted to molecular densities along dissociation, beside weights that minimise the energy.
 
-    python benchmarks/density_weights.py                # all molecules: about 25 minutes on one core; needs pyscf
+    python benchmarks/density_weights.py                # all molecules: about 40 minutes on one core; needs pyscf
     python benchmarks/density_weights.py CO LiH --points 6
     python benchmarks/density_weights.py --plot-only    # picture from the stored results
 
