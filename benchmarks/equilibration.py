@@ -2,15 +2,18 @@
 
     python benchmarks/equilibration.py hysteresis
     python benchmarks/equilibration.py iterations [--atoms 64 512 1728 4096] [--molecules 22 64 216]
+    python benchmarks/equilibration.py plot [--atoms 64 512]     # docs/images/convergence.png
 
 Hysteresis: diatomics from 0.8 to 12 Å and rock salt from 4 to 20 Å lattice constant, up and down with warm starts and
 cold at every point, with resonance and without; "followed" is what warm starts without `search` would give.
 Iterations: at a tolerance of 5e-4 eV, from a cold start, from the weights of the same structure one step of 1 fs at
 about 1000 K earlier ("last"), and from those foreseen as in dynamics from three steps ("foreseen"). The cost of
 searching for lower basins from cold stands by itself.
+Plot: the residual against gradients and products spent on disordered salt, with the Coulomb screening and without.
 """
 
 import argparse
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -20,8 +23,10 @@ from ase.build import bulk, molecule
 from ase.data import atomic_numbers
 
 from ectjax import System, build_system, calculate, load_model, solve_weights
-from ectjax.ensemble import foreseen_weights
+from ectjax.ensemble import foreseen_weights, start_amplitudes
+from ectjax.ensemble._newton import Problem, minimise
 from ectjax.fitting.curves import read_diatomics
+from ectjax.potential import energy_and_slopes, geometry_terms
 from ectjax.system import open_system
 
 TOLERANCE = 5e-4  # eV, for forces within 1e-3 eV/Å
@@ -145,9 +150,48 @@ def iterations(sizes, molecules, count: int) -> None:
             print(f"{name:6s} {len(numbers):6d}  {start:8s} {row}", flush=True)
 
 
+@eqx.filter_jit
+def _descend(terms, charge, start, screening, limit):
+    problem = Problem(energy_and_slopes, terms, terms.state_charge, terms.state_mask, charge, screening)
+    return minimise(problem, start, tolerance=1e-9, max_iterations=limit)
+
+
+def plot(sizes) -> None:
+    import matplotlib.pyplot as plt
+
+    model = load_model("two_center", ["Na", "Cl"])
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+    for size, colour in zip(sizes, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False):
+        rng = np.random.default_rng((size, 0))
+        numbers, positions, cell = disordered_salt(size, rng)
+        step = rng.normal(size=positions.shape) * STEP
+        system = build_system(model, numbers, positions, cell=cell, skin=0.5)
+        before = eqx.tree_at(lambda s: s.positions, system, system.positions - jnp.asarray(step))
+        terms = geometry_terms(model, system)
+        last = calculate(model, before).equilibration.amplitudes
+        cold = start_amplitudes(terms.state_energy, terms.state_charge, terms.state_mask)[0]
+        for axis, start in ((axes[0], last), (axes[1], cold)):
+            for screening, style in ((terms.screening, "o-"), (None, "s:")):
+                spent, residuals = [], []
+                for limit in range(12):
+                    found = _descend(terms, system.total_charge, start, screening, jnp.asarray(limit))
+                    spent.append(int(found.evaluations))
+                    residuals.append(float(found.residual))
+                    if residuals[-1] < 1e-9:
+                        break
+                label = f"{len(numbers)} ions, {'not ' if screening is None else ''}screened"
+                axis.semilogy(spent, residuals, style, color=colour, ms=4, lw=1.2, label=label)
+    axes[0].set(title="from the step before", xlabel="gradients and products", ylabel="residual (eV)")
+    axes[1].set(title="cold, ionic start", xlabel="gradients and products")
+    axes[0].legend(frameon=False, fontsize=8)
+    file = Path(__file__).parent.parent / "docs" / "images" / "convergence.png"
+    figure.savefig(file, dpi=150)
+    print(file)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("hysteresis", "iterations"))
+    parser.add_argument("part", choices=("hysteresis", "iterations", "plot"))
     parser.add_argument("--atoms", type=int, nargs="*", default=[64, 512, 1728, 4096])
     parser.add_argument("--molecules", type=int, nargs="*", default=[22, 64, 216])
     parser.add_argument("--structures", type=int, default=5)
@@ -155,6 +199,8 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     if options.part == "hysteresis":
         hysteresis()
+    elif options.part == "plot":
+        plot(options.atoms[:2])
     else:
         iterations(options.atoms, options.molecules, options.structures)
 

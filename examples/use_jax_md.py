@@ -17,11 +17,12 @@ with jax.enable_x64(True):
     neighbor = neighbor_fn.allocate(R)
     weights = energy_fn.equilibrate(R, neighbor).weights
     init, step = simulate.nve(energy_fn, shift, dt=1.0 * FEMTOSECOND)
+    step, equilibrate = jax.jit(step), jax.jit(energy_fn.equilibrate)
     masses, kT = jnp.asarray(atoms.get_masses()), 300 * BOLTZMANN_EV_PER_K
     state = init(jax.random.PRNGKey(0), R, kT, mass=masses, neighbor=neighbor, weights=weights)
     for _ in range(20):
         neighbor = neighbor.update(state.position)
-        weights = energy_fn.equilibrate(state.position, neighbor, weights=weights).weights
+        weights = equilibrate(state.position, neighbor, weights=weights).weights
         state = step(state, neighbor=neighbor, weights=weights)
     energy = energy_fn(state.position, neighbor, weights=weights) + simulate.kinetic_energy(state)
     print(f"total energy {energy:.5f} eV after 20 fs")

@@ -153,9 +153,9 @@ def minimise(
         def precondition(v):
             return project(scale(v))
 
-        newton, products, _ = _conjugate_gradient(
-            hessian, first.gradient, precondition, max_products, 0.2 * tolerance
-        )
+        # beside integer states μ is clipped, and the gradient has a part along the normal that no step can remove
+        gradient = project(first.gradient)
+        newton, products, _ = _conjugate_gradient(hessian, gradient, precondition, max_products, 0.2 * tolerance)
         empty = mask & (jnp.abs(c) < _EMPTY)
         kick = jnp.where(empty & (diagonal < -2 * tolerance), 0.3, 0.0)
         # a kick is only needed once nothing else moves
@@ -163,7 +163,7 @@ def minimise(
         direction = jnp.where(stuck & jnp.any(kick > 0), kick, newton)
         length = jnp.sqrt(jnp.max(jnp.sum(direction**2, axis=1)))
         direction = direction * jnp.minimum(1.0, _MAX_ROTATION / jnp.where(length > 0, length, 1.0))
-        slope = jnp.minimum(jnp.sum(first.gradient * direction), 0.0)
+        slope = jnp.minimum(jnp.sum(gradient * direction), 0.0)
         # rounding of an energy is that of its terms, which are some 100 eV per atom and cancel
         noise = 4 * eps * (jnp.abs(old) + 100.0 * c.shape[0])
 
