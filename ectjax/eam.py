@@ -115,8 +115,8 @@ class EAM(eqx.Module):
                 scale,
                 float(knots[-1]),
             ),
-            density=self.density.transpose(1, 0, 2, 3)[:, :, :, None, :],
-            interaction=self.scaled_pair[:, :, :, None, None, :],
+            density=self.density.transpose(3, 1, 0, 2)[None],
+            interaction=self.scaled_pair.transpose(3, 0, 1, 2)[None, None],
         )
 
 

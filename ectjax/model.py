@@ -19,7 +19,7 @@ from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fourier import k_grid, k_max_of
 from ectjax.pairs.two_center_tables import two_center_array
-from ectjax.radial.spline import locate, polynomial, spline_coefficients
+from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
 from ectjax.radial.switching import smoothstep
 from ectjax.tables import Element, load_element
 from ectjax.tables.symbols import SYMBOLS
@@ -93,8 +93,8 @@ class Model(eqx.Module):
     state_mask: Bool[Array, "E S"]
     resonance: Float[Array, "E S S"]
     embedding: EmbeddingTable
-    density: Float[Array, "E E M S 4"]
-    interaction: Float[Array, "E E M S S 4"]
+    density: Float[Array, "S 4 E E M"]
+    interaction: Float[Array, "S S 4 E E M"]
 
     def species_of(self, numbers) -> np.ndarray:
         """Rows (N,) int32 of atomic numbers (N,). Raises ValueError for an element the model lacks."""
@@ -109,16 +109,28 @@ class Model(eqx.Module):
         return np.array([lookup[z] for z in numbers.tolist()], np.int32)
 
     def pair_functions(self, species_i, species_j, distance: Float[Array, " P"]):
-        """h at i from j (P, S), h at j from i (P, S), and φ − q q/R in eV (P, S, S), at R (P,) in Å."""
-        index, t = locate(distance, 0.0, self.spacing, self.density.shape[2])
-        inside = (distance < self.cutoff)[:, None]
-        index, t = jnp.minimum(index, self.density.shape[2] - 1), t[:, None]
-        at_i = polynomial(self.density[species_i, species_j, index], t)
-        at_j = polynomial(self.density[species_j, species_i, index], t)
-        scaled = polynomial(self.interaction[species_i, species_j, index], t[:, :, None])
-        safe = jnp.where(inside, distance[:, None], 1.0)[:, :, None]
-        short = jnp.where(inside[:, :, None], scaled / safe, 0.0)
-        return jnp.where(inside, at_i, 0.0), jnp.where(inside, at_j, 0.0), short
+        """h at i from j (S, P), h at j from i (S, P), and φ − q q/R in eV (S of i, S of j, P), at R (P,) in Å."""
+        elements, intervals = self.density.shape[-2:]
+        inside = distance < self.cutoff
+        r = jnp.where(inside, distance, self.cutoff)
+        index, t = locate(r, 0.0, self.spacing, intervals)
+        forward = (species_i * elements + species_j) * intervals + index
+        backward = (species_j * elements + species_i) * intervals + index
+        density, scaled = (x.reshape(*x.shape[:-3], -1) for x in (self.density, self.interaction))
+        parts = (
+            table_values(density, forward, t),
+            table_values(density, backward, t),
+            reciprocal_values(scaled, forward, t, r, intervals),
+        )
+        return tuple(jnp.where(inside, x, 0.0) for x in parts)
+
+    def charge_products(self, species_i, species_j) -> Float[Array, "S S P"]:
+        """q_α q_β in e² of all states of i and of j: a table of constants, read like the pair functions."""
+        charge = self.state_charge.T
+        products = charge[:, None, :, None] * charge[None, :, None, :]
+        constants = products.reshape(*products.shape[:2], 1, -1)
+        place = species_i * charge.shape[1] + species_j
+        return table_values(constants, place, jnp.zeros_like(place, charge.dtype))
 
 
 def _symbol(number: int) -> str:
@@ -286,8 +298,8 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         state_mask=jnp.asarray(basis.state_mask),
         resonance=parameters.kappa[:, None, None] * basis.adjacency,
         embedding=embedding,
-        density=spline_coefficients(h).transpose(0, 1, 3, 2, 4),
-        interaction=spline_coefficients(scaled).transpose(0, 1, 4, 2, 3, 5),
+        density=spline_coefficients(h).transpose(2, 4, 0, 1, 3),
+        interaction=spline_coefficients(scaled).transpose(2, 3, 5, 0, 1, 4),
     )
 
 

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Scalar
+from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
 from vesin import NeighborList
 
 PADDING_DISTANCE = 100.0
@@ -101,20 +102,50 @@ def pair_vectors(
     positions: Float[Array, "n 3"], cell: Float[Array, "3 3"] | None, neighbors: Neighbors
 ) -> Float[Array, "pairs 3"]:
     """Vectors r_j + shift·cell − r_i in Å. Padded pairs get the constant (PADDING_DISTANCE, 0, 0)."""
-    vectors = positions[neighbors.j] - positions[neighbors.i]
-    if cell is not None:
-        shifts = neighbors.shifts.astype(positions.dtype)
-        # elementwise on purpose: a float32 matrix product may run in TF32 on a GPU
-        vectors += sum(shifts[:, d, None] * cell[d] for d in range(3))
-    padding = jnp.zeros(3, positions.dtype).at[0].set(PADDING_DISTANCE)
-    return jnp.where(neighbors.mask[:, None], vectors, padding)
+    return jnp.stack(_components(positions, cell, neighbors), axis=-1)
 
 
 def pair_distances(
     positions: Float[Array, "n 3"], cell: Float[Array, "3 3"] | None, neighbors: Neighbors
 ) -> Float[Array, " pairs"]:
     """Distances in Å; padded pairs get PADDING_DISTANCE with zero derivatives of every order."""
-    return jnp.sqrt(jnp.sum(pair_vectors(positions, cell, neighbors) ** 2, axis=-1))
+    return jnp.sqrt(sum(x**2 for x in _components(positions, cell, neighbors)))
+
+
+def _components(positions, cell, neighbors):
+    """x, y and z of all pair vectors, each (P,): a compiler vectorises over the pairs."""
+    components = []
+    for d in range(3):
+        along = positions[:, d]
+        vector = along[neighbors.j] - along[neighbors.i]
+        if cell is not None:
+            # elementwise on purpose: a float32 matrix product may run in TF32 on a GPU
+            vector += sum(neighbors.shifts[..., k].astype(positions.dtype) * cell[k, d] for k in range(3))
+        components.append(jnp.where(neighbors.mask, vector, PADDING_DISTANCE if d == 0 else 0.0))
+    return components
+
+
+@eqx.filter_custom_jvp
+def computed_once(function, some: Bool[Scalar, ""], *arguments: PyTree):
+    """function(*arguments), a pass over pairs, or zeros where there is not `some` pair to compute.
+
+    The branch is what matters: XLA keeps its results. Without it every reader of a pair term computes the term again or,
+    worse, shares intermediate results with the others, which take several times the memory of the term.
+    """
+    empty = jax.eval_shape(lambda: function(*arguments))
+    arrays, rest = eqx.partition(arguments, eqx.is_array)
+
+    def zeros(_):
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), empty)
+
+    return jax.lax.cond(some, lambda x: function(*eqx.combine(x, rest)), zeros, arrays)
+
+
+@computed_once.def_jvp
+def _computed_once_jvp(primals, tangents):
+    function, some, *arguments = primals
+    _, change = eqx.filter_jvp(lambda *x: function(*x), tuple(arguments), tuple(tangents[2:]))
+    return computed_once(*primals), change
 
 
 class VerletList(eqx.Module):

@@ -14,7 +14,7 @@ from ectjax.coulomb import DirectCoulomb, ewald_real_kernel
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
 from ectjax.model import RESONANCE_SOFTENING, Model
-from ectjax.neighbors import Neighbors, pair_distances
+from ectjax.neighbors import Neighbors, computed_once, pair_distances
 
 ROUNDS = 4  # searches for a lower basin after a cold start; nearly always one is enough
 
@@ -43,7 +43,10 @@ class System(eqx.Module):
 
 
 class Terms(eqx.Module):
-    """Everything of a geometry that the weights meet; computed once, used in every iteration of a solve."""
+    """Everything of a geometry that the weights meet; computed once, used in every iteration of a solve.
+
+    Pairs are the last axis: passes over them are then vector code, on a CPU and on a GPU.
+    """
 
     species: Int[Array, " N"]
     state_energy: Float[Array, "N S"]
@@ -53,9 +56,9 @@ class Terms(eqx.Module):
     embedding: EmbeddingTable
     i: Int[Array, " P"]
     j: Int[Array, " P"]
-    density_at_i: Float[Array, "P S"]
-    density_at_j: Float[Array, "P S"]
-    interaction: Float[Array, "P S S"]
+    density_at_i: Float[Array, "S P"]
+    density_at_j: Float[Array, "S P"]
+    interaction: Float[Array, "S S P"]
     coulomb: eqx.Module
     screening: Screening
 
@@ -66,19 +69,18 @@ def geometry_terms(model: Model, system: System) -> Terms:
     species = jnp.where(real, system.species, 0)
     distances = pair_distances(system.positions, system.cell, system.neighbors)
     i, j = system.neighbors.i, system.neighbors.j
-    at_i, at_j, interaction = model.pair_functions(species[i], species[j], distances)
     charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
     energy = jnp.where(real[:, None], model.state_energy[species], 0.0)
     if system.external_potential is not None:
         energy = energy + charge * system.external_potential[:, None]
     if system.long_range is None:
-        coulomb = DirectCoulomb.prepare(system.positions, real)
+        coulomb, screened = DirectCoulomb.prepare(system.positions, real), None
     else:
-        kernel = ewald_real_kernel(distances, system.long_range.alpha)
-        near = system.neighbors.mask & (distances < system.long_range.cutoff)
-        kernel = jnp.where(near, kernel, 0.0)[:, None, None]
-        interaction = interaction + kernel * charge[i][:, :, None] * charge[j][:, None, :]
         coulomb = system.long_range.prepare(system.positions, system.cell, real)
+        screened = system.long_range.alpha, system.long_range.cutoff
+    near = jnp.any(system.neighbors.mask & (distances < model.cutoff))
+    pairs = (model, species[i], species[j], distances, system.neighbors.mask, screened)
+    at_i, at_j, interaction = computed_once(_pair_terms, near, *pairs)
     return Terms(
         species=species,
         state_energy=energy,
@@ -94,6 +96,16 @@ def geometry_terms(model: Model, system: System) -> Terms:
         coulomb=coulomb,
         screening=charge_screening(system, distances),
     )
+
+
+def _pair_terms(model: Model, species_i, species_j, distances, mask, screened):
+    """Densities at i and at j (S, P) and interactions (S, S, P), with the real-space part of an Ewald sum of (α, cutoff)."""
+    at_i, at_j, interaction = model.pair_functions(species_i, species_j, distances)
+    if screened is not None:
+        alpha, cutoff = screened
+        kernel = jnp.where(mask & (distances < cutoff), ewald_real_kernel(distances, alpha), 0.0)
+        interaction = interaction + kernel * model.charge_products(species_i, species_j)
+    return at_i, at_j, interaction
 
 
 def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening:
@@ -114,8 +126,9 @@ def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening
 
 def background_density(weights: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
     """ρ̄_i in e/bohr³ (N,): the density of all other atoms in each atom's window."""
-    from_j = jnp.sum(terms.density_at_i * weights[terms.j], axis=1)
-    from_i = jnp.sum(terms.density_at_j * weights[terms.i], axis=1)
+    w = weights.T
+    from_j = jnp.sum(terms.density_at_i * w[:, terms.j], axis=0)
+    from_i = jnp.sum(terms.density_at_j * w[:, terms.i], axis=0)
     zero = jnp.zeros(weights.shape[0], weights.dtype)
     return zero.at[terms.i].add(from_j).at[terms.j].add(from_i)
 
@@ -125,18 +138,28 @@ def resonance_strength(background: Float[Array, " N"]) -> Float[Array, " N"]:
     return jnp.sqrt(background + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
 
 
+def _own_energies(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
+    """Σ_α ω_α [ε_α + F_α(ρ̄)] − κ g(ρ̄) c·A c of every atom in eV."""
+    c, background = amplitudes, background_density(weights, terms)
+    embedded = jnp.where(terms.state_mask, terms.embedding.of_species(terms.species, background), 0.0)
+    own = jnp.sum(weights * (terms.state_energy + embedded), axis=1)
+    return own - resonance_strength(background) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c)
+
+
+def _pair_energies(weights, terms: Terms) -> Float[Array, "S S P"]:
+    """ω_iα φ_αβ ω_jβ in eV, state by state."""
+    w = weights.T
+    return w[:, None, terms.i] * terms.interaction * w[None, :, terms.j]
+
+
 def atomic_energies(
     weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms
 ) -> Float[Array, " N"]:
     """Energy in eV shared among atoms (N,), half of every pair to each: their sum is the energy."""
-    w, c = weights, amplitudes
-    background = background_density(w, terms)
-    embedded = jnp.where(terms.state_mask, terms.embedding.of_species(terms.species, background), 0.0)
-    own = jnp.sum(w * (terms.state_energy + embedded), axis=1)
-    own = own - resonance_strength(background) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c)
-    pair = 0.5 * jnp.einsum("pa,pab,pb->p", w[terms.i], terms.interaction, w[terms.j])
-    charges = jnp.sum(w * terms.state_charge, axis=1)
+    pair = 0.5 * jnp.sum(_pair_energies(weights, terms), axis=(0, 1))
+    charges = jnp.sum(weights * terms.state_charge, axis=1)
     long_range = 0.5 * charges * terms.coulomb.potential(charges)
+    own = _own_energies(weights, amplitudes, terms)
     return own.at[terms.i].add(pair).at[terms.j].add(pair) + long_range
 
 
@@ -144,14 +167,9 @@ def ensemble_energy(
     weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms
 ) -> Float[Array, ""]:
     """Energy in eV of given weights ω and amplitudes c = √ω, relative to neutral ground-state atoms."""
-    w, c = weights, amplitudes
-    background = background_density(w, terms)
-    embedded = jnp.where(terms.state_mask, terms.embedding.of_species(terms.species, background), 0.0)
-    local = jnp.sum(w * (terms.state_energy + embedded))
-    mixed = jnp.sum(resonance_strength(background) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c))
-    pair = jnp.einsum("pa,pab,pb->", w[terms.i], terms.interaction, w[terms.j])
-    charges = jnp.sum(w * terms.state_charge, axis=1)
-    return local - mixed + pair + terms.coulomb.energy(charges)
+    charges = jnp.sum(weights * terms.state_charge, axis=1)
+    own = jnp.sum(_own_energies(weights, amplitudes, terms))
+    return own + jnp.sum(_pair_energies(weights, terms)) + terms.coulomb.energy(charges)
 
 
 def energy_and_slopes(
@@ -160,23 +178,24 @@ def energy_and_slopes(
     """`ensemble_energy` with its derivatives in ω and in c, written out: one pass over pairs for the background, one
     for everything else, and one long-range sum, where automatic differentiation of the energy takes several of each.
     """
-    w, c, i, j = weights, amplitudes, terms.i, terms.j
-    background = background_density(w, terms)
+    c, w, i, j = amplitudes, weights.T, terms.i, terms.j
+    background = background_density(weights, terms)
     strength, bend = _with_slope(resonance_strength, background)
     embedded, push = _with_slope(lambda x: terms.embedding.of_species(terms.species, x), background)
     embedded, push = (jnp.where(terms.state_mask, x, 0.0) for x in (embedded, push))
     mixing = jnp.einsum("nab,nb->na", terms.resonance, c)
     mixed = jnp.sum(c * mixing, axis=1)
-    pressure = jnp.sum(w * push, axis=1) - bend * mixed  # ∂E/∂ρ̄
-    at_i = jnp.einsum("pab,pb->pa", terms.interaction, w[j])
-    at_j = jnp.einsum("pab,pa->pb", terms.interaction, w[i])
-    pair = jnp.sum(w[i] * at_i)
-    around = jnp.zeros_like(w).at[i].add(at_i + pressure[j][:, None] * terms.density_at_j)
-    around = around.at[j].add(at_j + pressure[i][:, None] * terms.density_at_i)
-    charges = jnp.sum(w * terms.state_charge, axis=1)
+    pressure = jnp.sum(weights * push, axis=1) - bend * mixed  # ∂E/∂ρ̄
+    at_i = jnp.sum(terms.interaction * w[None, :, j], axis=1) + pressure[j] * terms.density_at_j
+    at_j = jnp.sum(terms.interaction * w[:, None, i], axis=0) + pressure[i] * terms.density_at_i
+    zero = jnp.zeros_like(background)  # one state after the other: rows of states would be scattered one by one
+    around = jnp.stack([zero.at[i].add(x).at[j].add(y) for x, y in zip(at_i, at_j, strict=True)], axis=1)
+    # Σ ω·around counts every pair of states twice, and the pressure once for every density
+    pair = 0.5 * (jnp.sum(weights * around) - jnp.sum(pressure * background))
+    charges = jnp.sum(weights * terms.state_charge, axis=1)
     potential = terms.coulomb.potential(charges)
     local = terms.state_energy + embedded
-    energy = jnp.sum(w * local) - jnp.sum(strength * mixed) + pair + 0.5 * jnp.sum(charges * potential)
+    energy = jnp.sum(weights * local) - jnp.sum(strength * mixed) + pair + 0.5 * jnp.sum(charges * potential)
     slopes = local + around + terms.state_charge * potential[:, None]
     return energy, slopes, -2.0 * strength[:, None] * mixing
 
@@ -239,16 +258,16 @@ def solve_terms(
 
 
 @eqx.filter_custom_jvp
-def _envelope(terms_and_charge: PyTree, amplitudes: Array, chemical_potential: Array) -> Array:
-    """Energy at equilibrated amplitudes. At the minimum dE = ∂E + μ dQ: no response of the weights is needed."""
-    return ensemble_energy(amplitudes**2, amplitudes, terms_and_charge[0])
+def _envelope(terms_and_charge: PyTree, amplitudes: Array, chemical_potential: Array, energy: Array) -> Array:
+    """`energy` of equilibrated amplitudes. At the minimum dE = ∂E + μ dQ: no response of the weights is needed."""
+    return energy
 
 
 @_envelope.def_jvp
 def _envelope_jvp(primals, tangents):
-    terms_and_charge, amplitudes, chemical_potential = primals
+    terms_and_charge, amplitudes, chemical_potential, _ = primals
     direct = tangents[0]
-    energy = _envelope(terms_and_charge, amplitudes, chemical_potential)
+    energy = _envelope(*primals)
     slope = jnp.zeros_like(energy)
     if jax.tree.leaves(direct[0]):
         terms = terms_and_charge[0]
@@ -261,7 +280,7 @@ def _envelope_jvp(primals, tangents):
 
 def equilibrated_energy(terms: Terms, total_charge: Float[Array, ""], result: Equilibration) -> Float[Array, ""]:
     """Energy in eV of the equilibration of these terms; its first derivative needs no response of the weights."""
-    return _envelope((terms, total_charge), result.amplitudes, result.chemical_potential)
+    return _envelope((terms, total_charge), result.amplitudes, result.chemical_potential, result.energy)
 
 
 def potential_energy(

@@ -91,12 +91,12 @@ def test_model_tables_interpolate_between_knots():
     hydrogen = [load_element("H").state(x) for x in basis.labels[0]]
     bohr = r / BOHR_IN_ANGSTROM
     for s, state in enumerate(oxygen):
-        np.testing.assert_allclose(at_i[:, s], state.density.smeared_density(bohr, 0.7), rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(at_i[s], state.density.smeared_density(bohr, 0.7), rtol=1e-5, atol=1e-9)
     for s, state in enumerate(hydrogen):
-        np.testing.assert_allclose(at_j[:, s], state.density.smeared_density(bohr, 0.7), rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(at_j[s], state.density.smeared_density(bohr, 0.7), rtol=1e-5, atol=1e-9)
     states = [(1, x.density) for x in hydrogen] + [(8, x.density) for x in oxygen]
     exact = _table(states, np.sort(bohr))[:3, 3:] / np.sort(bohr) * HARTREE_IN_EV
-    np.testing.assert_allclose(short[np.argsort(r)].transpose(1, 2, 0), exact, atol=2e-5)
+    np.testing.assert_allclose(short[:, :, np.argsort(r)], exact, atol=2e-5)
 
 
 def test_pair_functions_vanish_smoothly_at_the_cutoff():

@@ -143,7 +143,7 @@ def test_explain_names_the_fault():
     assert "closest atoms are" in explain(chosen, system)
     lost = eqx.tree_at(lambda s: s.positions, system, system.positions.at[1, 0].set(jnp.nan))
     assert "atom 1 is at" in explain(chosen, lost)
-    broken = eqx.tree_at(lambda m: m.interaction, chosen, chosen.interaction.at[0, 0].set(jnp.nan))
+    broken = eqx.tree_at(lambda m: m.interaction, chosen, chosen.interaction.at[..., 0, 0, :].set(jnp.nan))
     told = explain(broken, system)
     assert "atoms 1 and 2" in told and "Å apart" in told
     broken = eqx.tree_at(lambda m: m.state_energy, chosen, chosen.state_energy.at[1, 0].set(jnp.nan))

@@ -49,6 +49,9 @@ def md(
     search_every: Annotated[
         int, typer.Option(help="Steps between searches for a lower basin of the weights; 0 for none.")
     ] = 500,
+    accuracy: Annotated[
+        float, typer.Option(help="Error of the long-range sum's field in e/Å² (times 14.4: of forces in eV/Å).")
+    ] = 1e-7,
 ) -> None:
     """Molecular dynamics: trajectory, log, plot and a table; can be restarted after an interruption.
 
@@ -89,5 +92,6 @@ def md(
         skin=skin,
         tolerance=tolerance,
         search_every=search_every,
+        accuracy=accuracy,
     )
     run_dynamics(atoms, structure, out, settings, restart=restart)

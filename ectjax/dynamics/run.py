@@ -40,9 +40,10 @@ class Moment(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Of a block of steps: total iterations of the solver, largest residual."""
+    """Of a block of steps: iterations of the solver, gradients and products in all, largest residual."""
 
     iterations: int | jax.Array
+    evaluations: int | jax.Array
     residual: float | jax.Array
 
 
@@ -62,7 +63,7 @@ def virial(results: Results, cell) -> jax.Array:
 
 
 @eqx.filter_jit
-def _block(model, system: System, verlet: VerletList | None, integrator: Integrator, tolerance, moment: Moment, until):
+def _block(model, system, verlet: VerletList | None, wave_cell, integrator: Integrator, tolerance, moment: Moment, until):
     """Steps until `until` or trouble. A step is only taken when its list is complete and its weights converged."""
 
     def going(carry):
@@ -78,7 +79,7 @@ def _block(model, system: System, verlet: VerletList | None, integrator: Integra
         positions, cell = ahead.position, integrator.cell(ahead)
         worn = jnp.zeros((), bool) if verlet is None else verlet.needs_rebuild(positions, cell)
         if cell is not None and verlet is not None:
-            worn = worn | _stretched(verlet.cell, cell)
+            worn = worn | _stretched(wave_cell, cell)
         moved = _moved(system, positions, cell)
         foreseen = foreseen_weights(old.equilibration.amplitudes, *moment.before)
         new = calculate(model, moved, foreseen, tolerance=tolerance)
@@ -88,13 +89,15 @@ def _block(model, system: System, verlet: VerletList | None, integrator: Integra
         taken = Moment(after, new, moment.step + 1, before)
         counted = Tally(
             tally.iterations + new.equilibration.iterations.astype(int),
+            tally.evaluations + new.equilibration.evaluations.astype(int),
             jnp.maximum(tally.residual, new.equilibration.residual),
         )
         keep = flag == FINE
         taken, counted = jax.tree.map(lambda a, b: jnp.where(keep, a, b), (taken, counted), (moment, tally))
         return taken, counted, flag
 
-    zero = Tally(jnp.zeros((), int), jnp.zeros((), moment.results.energy.dtype))
+    none = jnp.zeros((), int)
+    zero = Tally(none, none, jnp.zeros((), moment.results.energy.dtype))
     return jax.lax.while_loop(going, step, (moment, zero, jnp.zeros((), int)))
 
 
@@ -111,7 +114,7 @@ def _moved(system: System, positions, cell) -> System:
 class Simulation:
     """A run in memory: model, system, neighbour list and integrator; `advance(until)` goes on to a step.
 
-    `tolerance` of the weights in eV. Every `search_every` steps (0: never) a cold equilibration looks whether another
+    `tolerance` of the weights in eV, `accuracy` of the long-range sum as in `build_system`. Every `search_every` steps (0: never) a cold equilibration looks whether another
     basin has become lower than the one the warm starts follow; if so the run goes on in it, and `released` sums the
     energies in eV that were given up so. The conserved energy counts them.
     """
@@ -125,16 +128,19 @@ class Simulation:
         skin: float,
         tolerance: float | None = None,
         search_every: int = 0,
+        accuracy: float = EWALD_ACCURACY,
     ):
         self.model, self.system, self.integrator, self.skin = model, system, integrator, skin
         tolerance = default_tolerance(system.positions.dtype) if tolerance is None else tolerance
         self.tolerance = jnp.asarray(tolerance, system.positions.dtype)
         self.search_every = search_every
+        self.accuracy = accuracy
         self.basin_changes, self.released = 0, 0.0
         self.moment: Moment  # set by `begin` or `unpack`
         self.reference: tuple[np.ndarray, np.ndarray | None]
         self.rebuilds = self.cold_starts = 0
         self.verlet: VerletList | None = None
+        self.wave_cell: jax.Array | None = None  # what the wave vectors or the mesh were made for
 
     def begin(self, momenta, masses, key) -> None:
         """Equilibrate from cold starts and set up the integrator's state."""
@@ -160,7 +166,7 @@ class Simulation:
         packed |= {"list_positions": positions, "released": np.array(self.released)}
         packed["counts"] = np.array([self.rebuilds, self.cold_starts, self.basin_changes])
         packed["list_capacity"] = np.array(self.system.neighbors.capacity)
-        return packed if cell is None else packed | {"list_cell": cell}
+        return packed if cell is None else packed | {"list_cell": cell, "wave_cell": np.asarray(self.wave_cell)}
 
     def unpack(self, packed, momenta, masses, key) -> None:
         """Restore what `pack` gave, the neighbour list rebuilt from the very positions it was first made from."""
@@ -174,10 +180,21 @@ class Simulation:
         )
         self.rebuilds, self.cold_starts, self.basin_changes = (int(x) for x in packed["counts"])
         self.released = float(packed["released"])
+        if "wave_cell" in packed:
+            self._make_waves(packed["wave_cell"])
         self.make_list(packed["list_positions"], packed.get("list_cell"), int(packed["list_capacity"]))
 
+    def _make_waves(self, cell) -> None:
+        """Wave vectors or a mesh good for this cell and for all it may stretch to."""
+        self.wave_cell = jnp.asarray(cell)
+        long_range = long_range_parameters(
+            np.asarray(cell) * BOX_MARGIN, len(self.system.species), self.model.cutoff, self.accuracy
+        )
+        self.system = eqx.tree_at(lambda s: s.long_range, self.system, long_range)
+
     def make_list(self, positions, cell, capacity: int | None = None) -> None:
-        """A neighbour list and wave vectors for these positions; `reference` remembers what they were made from."""
+        """A neighbour list for these positions and, where the cell outgrew them, new wave vectors; `reference` remembers
+        what the list was made from."""
         positions = np.asarray(positions)
         cell = None if cell is None else np.asarray(cell)
         self.reference = (positions, cell)
@@ -188,16 +205,13 @@ class Simulation:
             capacity = 0 if self.verlet is None else self.system.neighbors.capacity
         pairs = neighbor_list(positions, cell, cell is not None, cutoff + self.skin, capacity=capacity)
         self.verlet = VerletList(pairs, jnp.asarray(positions), _array(cell), cutoff, self.skin)
-        long_range = self.system.long_range
-        if cell is not None:
-            long_range = long_range_parameters(cell * BOX_MARGIN, len(self.system.species), cutoff, EWALD_ACCURACY)
-        self.system = eqx.tree_at(
-            lambda s: (s.neighbors, s.long_range), self.system, (pairs, long_range), is_leaf=lambda x: x is None
-        )
+        self.system = eqx.tree_at(lambda s: s.neighbors, self.system, pairs)
+        if cell is not None and (self.wave_cell is None or bool(_stretched(self.wave_cell, cell))):
+            self._make_waves(cell)
 
     def advance(self, until: int) -> Tally:
         """Go on to step `until`. Raises NotConverged when a cold start does not help either."""
-        iterations, residual = 0, 0.0
+        total = Tally(0, 0, 0.0)
         stuck_at = -1
         while int(self.moment.step) < until:
             before = int(self.moment.step)
@@ -205,9 +219,20 @@ class Simulation:
             if self.search_every:
                 stop = min(until, before + self.search_every - before % self.search_every)
             self.moment, tally, flag = _block(
-                self.model, self.system, self.verlet, self.integrator, self.tolerance, self.moment, jnp.asarray(stop)
+                self.model,
+                self.system,
+                self.verlet,
+                self.wave_cell,
+                self.integrator,
+                self.tolerance,
+                self.moment,
+                jnp.asarray(stop),
             )
-            iterations, residual = iterations + int(tally.iterations), max(residual, float(tally.residual))
+            total = Tally(
+                total.iterations + int(tally.iterations),
+                total.evaluations + int(tally.evaluations),
+                max(total.residual, float(tally.residual)),
+            )
             step = int(self.moment.step)
             if int(flag) == LIST_WORN:
                 if stuck_at == step and step == before:
@@ -222,7 +247,7 @@ class Simulation:
                 self._cold_start()
             elif self.search_every and step % self.search_every == 0:
                 self._search()
-        return Tally(iterations, residual)
+        return total
 
     def _cold_start(self) -> None:
         """Solve the step that failed from three cold starts and let the run warm-start from the result."""

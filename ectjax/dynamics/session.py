@@ -22,7 +22,7 @@ from ectjax.dynamics.records import LOG, TRAJECTORY, RunDirectory, check_new, fr
 from ectjax.dynamics.run import Interrupted, NotConverged, Simulation, Tally
 from ectjax.load import load_model
 from ectjax.parameters.store import checksum, load_parameters
-from ectjax.system import build_system
+from ectjax.system import EWALD_ACCURACY, build_system
 from ectjax.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_GPA, FEMTOSECOND
 
 PLOT = "energies_charges.png"
@@ -48,6 +48,7 @@ class Settings:
     skin: float
     tolerance: float | None = None
     search_every: int = 500
+    accuracy: float = EWALD_ACCURACY
 
 
 def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *, restart: bool) -> None:
@@ -57,7 +58,14 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
     model = load_model(settings.model, symbols)
     cell = atoms.cell[:] if atoms.pbc.any() else None
     system = build_system(
-        model, atoms.numbers, atoms.positions, cell=cell, pbc=atoms.pbc, charge=settings.charge, skin=settings.skin
+        model,
+        atoms.numbers,
+        atoms.positions,
+        cell=cell,
+        pbc=atoms.pbc,
+        charge=settings.charge,
+        skin=settings.skin,
+        accuracy=settings.accuracy,
     )
     simulation = Simulation(
         model,
@@ -66,6 +74,7 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
         skin=settings.skin,
         tolerance=settings.tolerance,
         search_every=settings.search_every,
+        accuracy=settings.accuracy,
     )
     momenta, origin = start_momenta(atoms, settings.temperature, settings.seed)
     start = (momenta, atoms.get_masses(), jax.random.PRNGKey(settings.seed))
@@ -78,7 +87,7 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
         if stored is None:
             folder.open()
             simulation.begin(*start)
-            _record(folder, simulation, atoms, settings, Tally(0, 0.0), 0)
+            _record(folder, simulation, atoms, settings, Tally(0, 0, 0.0), 0)
             folder.save(simulation.pack())
         else:
             simulation.unpack(stored, *start)
@@ -226,6 +235,7 @@ def _describe(atoms, structure: Path, settings: Settings) -> dict:
         "option_skin": settings.skin,
         "option_tolerance": settings.tolerance,
         "option_search_every": settings.search_every,
+        "option_accuracy": settings.accuracy,
     }
 
 

@@ -18,7 +18,7 @@ import lineax as lx
 
 from ectjax.ensemble._manifold import tangent
 from ectjax.ensemble._moves import CANDIDATES, transfer_starts
-from ectjax.ensemble._newton import CURVATURE_FLOOR, Problem, before_any, evaluate, first_order, minimise
+from ectjax.ensemble._newton import CURVATURE_FLOOR, Problem, before_any, evaluate, first_order, minimise, recalled
 from ectjax.ensemble._screening import preconditioner as screened
 
 
@@ -60,10 +60,10 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
 
 @eqx.filter_custom_jvp
 def implicit_minimum(args, total_charge, starts, fixed):
-    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and (residual, iterations and
-    evaluations of the descent that ended there, number of descents, evaluations of all).
+    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and its `Point`, and (residual,
+    iterations and evaluations of the descent that ended there, number of descents, evaluations of all).
 
-    Differentiable in `args` and `total_charge`; `starts` and `fixed` = (slopes, charges, mask, screening, tolerance,
+    Amplitudes are differentiable in `args` and `total_charge`; `starts` and `fixed` = (slopes, charges, mask, screening, tolerance,
     max_iterations, rounds) are constants of the solve. After the starts, up to `rounds` times, descents from the
     most promising moves away from the lowest end, for as long as that finds a lower one.
     """
@@ -96,17 +96,17 @@ def implicit_minimum(args, total_charge, starts, fixed):
         _, best, spent, _, _ = one_round(first)
     else:
         _, best, spent, _, _ = jax.lax.while_loop(lambda x: (x[3] <= rounds) & x[4], one_round, first)
-    return best.amplitudes, (best.residual, best.iterations, best.evaluations, *spent)
+    return best.amplitudes, best.point, (best.residual, best.iterations, best.evaluations, *spent)
 
 
 @implicit_minimum.def_jvp
 def _implicit_minimum_jvp(primals, tangents):
     args, total_charge, starts, fixed = primals
     d_args, d_total, _, _ = tangents
-    amplitudes, info = implicit_minimum(args, total_charge, starts, fixed)
+    amplitudes, point, info = implicit_minimum(args, total_charge, starts, fixed)
     slopes, charges, mask, screening, *_ = fixed
     problem = Problem(slopes, args, charges, mask, total_charge, screening)
-    first, diagonal, _ = first_order(problem, amplitudes, evaluate(problem, amplitudes))
+    first, diagonal, _ = first_order(problem, amplitudes, recalled(slopes, args, amplitudes, point))
 
     def gradient(args_, amplitudes_):
         return evaluate(problem._replace(args=args_), amplitudes_).gradient
@@ -121,4 +121,4 @@ def _implicit_minimum_jvp(primals, tangents):
         mixed = mixed + product - first.shift * along
     right = jnp.where(mask, tangent(mixed, amplitudes, first.normal, first.normal_square), 0.0)
     response = along - _solve(problem, amplitudes, right, first, diagonal)
-    return (amplitudes, info), (response, jax.tree.map(lambda _: None, info))
+    return (amplitudes, point, info), (response, *jax.tree.map(lambda _: None, (point, info)))

@@ -9,9 +9,10 @@ cannot see (∂E/∂c = 2c ∂E/∂ω), are populated again.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ectjax.ensemble._manifold import retract, tangent
 from ectjax.ensemble._multipliers import Multipliers, multipliers
@@ -57,12 +58,36 @@ def evaluate(problem: Problem, amplitudes) -> Point:
     return Point(energy, local, 2.0 * amplitudes * local + direct)
 
 
+@eqx.filter_custom_jvp
+def recalled(slopes: Callable, args: PyTree, amplitudes: Array, known: Point) -> Point:
+    """`known`, which was evaluated at these arguments and amplitudes before, with the derivatives of the evaluation."""
+    return known
+
+
+@recalled.def_jvp
+def _recalled_jvp(primals, tangents):
+    slopes, args, amplitudes, _ = primals
+    _, d_args, d_amplitudes, _ = tangents
+    changed = jax.tree.map(lambda d, x: jnp.zeros_like(x) if d is None else d, d_amplitudes, amplitudes)
+
+    def point(args, amplitudes):
+        return evaluate(Problem(slopes, args, None, None, None), amplitudes)
+
+    _, change = eqx.filter_jvp(point, (args, amplitudes), (d_args, changed))
+    return recalled(*primals), change
+
+
 class NewtonState(NamedTuple):
+    """`direction` is the step to try from `amplitudes`, `slope` the energy's along it, `products` what it cost."""
+
     amplitudes: Array
     point: Point
     first: Multipliers
     diagonal: Array
     residual: Array
+    direction: Array
+    slope: Array
+    products: Array
     iterations: Array
     evaluations: Array
     stalled: Array
@@ -138,8 +163,8 @@ def minimise(
     charges, mask, total = problem.charges, problem.mask, problem.total_charge
     eps = jnp.finfo(amplitudes.dtype).eps
 
-    def step(state: NewtonState) -> NewtonState:
-        c, old, first, diagonal = state.amplitudes, state.point.energy, state.first, state.diagonal
+    def propose(state: NewtonState) -> NewtonState:
+        c, first, diagonal = state.amplitudes, state.first, state.diagonal
         _, product = jax.linearize(lambda x: evaluate(problem, x).gradient, c)
 
         def project(v):
@@ -164,19 +189,23 @@ def minimise(
         length = jnp.sqrt(jnp.max(jnp.sum(direction**2, axis=1)))
         direction = direction * jnp.minimum(1.0, _MAX_ROTATION / jnp.where(length > 0, length, 1.0))
         slope = jnp.minimum(jnp.sum(gradient * direction), 0.0)
+        return state._replace(direction=direction, slope=slope, products=products)
+
+    def move(state: NewtonState) -> NewtonState:
+        c, old = state.amplitudes, state.point.energy
         # rounding of an energy is that of its terms, which are some 100 eV per atom and cancel
         noise = 4 * eps * (jnp.abs(old) + 100.0 * c.shape[0])
 
         def too_high(carry):
             t, _, point, trials = carry
-            rising = ~(point.energy <= old + 1e-4 * t * slope + noise)
+            rising = ~(point.energy <= old + 1e-4 * t * state.slope + noise)
             return (trials == 0) | (rising & (t > 1e-6))
 
         def trial(carry):
             t, _, _, trials = carry
             t = jnp.where(trials == 0, 1.0, 0.4 * t)
             # |c| leaves the weights as they are and never raises a resonance energy −κ c_α c_β
-            moved = retract(jnp.abs(c + t * direction), charges, mask, total)
+            moved = retract(jnp.abs(c + t * state.direction), charges, mask, total)
             return t, moved, evaluate(problem, moved), trials + 1
 
         begin = (jnp.ones((), c.dtype), c, state.point, jnp.zeros((), jnp.int32))
@@ -187,35 +216,43 @@ def minimise(
         )
         first, diagonal, residual = first_order(problem, moved, point)
         # rounding bounds the residual from below: stop when neither energy nor residual falls any more
-        flat = (old - point.energy <= noise) & (residual > 0.5 * state.residual) & (products < max_products)
-        return NewtonState(
-            moved,
-            point,
-            first,
-            diagonal,
-            residual,
-            state.iterations + 1,
-            state.evaluations + trials + products + 1,
-            jnp.where(~accepted, 3, jnp.where(flat, state.stalled + 1, 0)),
+        flat = (old - point.energy <= noise) & (residual > 0.5 * state.residual) & (state.products < max_products)
+        return state._replace(
+            amplitudes=moved,
+            point=point,
+            first=first,
+            diagonal=diagonal,
+            residual=residual,
+            iterations=state.iterations + 1,
+            # a direction costs its products and the gradient that they are linearised about
+            evaluations=state.evaluations + trials + jnp.where(state.iterations < 0, 0, state.products + 1),
+            stalled=jnp.where(~accepted, 3, jnp.where(flat, state.stalled + 1, 0)),
         )
 
     def go_on(state: NewtonState):
         return (state.residual > tolerance) & (state.iterations < max_iterations) & (state.stalled < 3)
 
+    def step(state: NewtonState) -> NewtonState:
+        state = move(state)
+        return jax.lax.cond(go_on(state), propose, lambda same: same, state)
+
     return jax.lax.while_loop(go_on, step, before_any(amplitudes))
 
 
 def before_any(amplitudes) -> NewtonState:
-    """The state before the first step: no slopes, an infinite energy."""
-    zeros, before = jnp.zeros_like(amplitudes), jnp.full((), -1, jnp.int32)
+    """The state before the first step: no slopes, no direction, an infinite energy."""
+    zeros, count = jnp.zeros_like(amplitudes), jnp.zeros((), jnp.int32)
     zero, infinity = (jnp.full((), x, amplitudes.dtype) for x in (0.0, jnp.inf))
     return NewtonState(
-        amplitudes,
-        Point(infinity, zeros, zeros),
-        Multipliers(zero, zeros, zeros, jnp.ones_like(zero), zeros),
-        jnp.ones_like(amplitudes),
-        infinity,
-        before,
-        before,
-        jnp.zeros((), jnp.int32),
+        amplitudes=amplitudes,
+        point=Point(infinity, zeros, zeros),
+        first=Multipliers(zero, zeros, zeros, jnp.ones_like(zero), zeros),
+        diagonal=jnp.ones_like(amplitudes),
+        residual=infinity,
+        direction=zeros,
+        slope=zero,
+        products=count,
+        iterations=count - 1,
+        evaluations=count,
+        stalled=count,
     )

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ectjax.ensemble._implicit import implicit_minimum
 from ectjax.ensemble._multipliers import mean_charge
-from ectjax.ensemble._newton import Problem, evaluate, first_order, slopes_of
+from ectjax.ensemble._newton import Problem, first_order, recalled, slopes_of
 from ectjax.ensemble._result import Equilibration
 from ectjax.ensemble._screening import Screening
 
@@ -68,20 +68,19 @@ def equilibrate(
     fixed = (slopes, charges, allowed, screening, tolerance, max_iterations, rounds)
     padded = (jnp.arange(mask.shape[1]) == 0).astype(dtype)
     starts = jnp.where(some, jax.lax.stop_gradient(starts), padded)
-    amplitudes, (residual, iterations, own, descents, evaluations) = implicit_minimum(
+    amplitudes, known, (residual, iterations, own, descents, evaluations) = implicit_minimum(
         args, total_charge, starts, fixed
     )
     if throw:
-        amplitudes = eqx.error_if(
-            amplitudes,
+        amplitudes, known = eqx.error_if(
+            (amplitudes, known),
             ~(residual <= tolerance),
             "equilibrate: the weights did not converge. Raise max_iterations, loosen tolerance, or start cold "
             "(no weights); if the energy is not finite, `ectjax.explain` names the atoms",
         )
     # at the end of the reachable range μ is where states outside `allowed` would take part
-    problem = Problem(slopes, args, charges, full, total_charge)
-    point = evaluate(problem, amplitudes)
-    first, _, _ = first_order(problem, amplitudes, point)
+    point = recalled(slopes, args, amplitudes, known)
+    first, _, _ = first_order(Problem(slopes, args, charges, full, total_charge), amplitudes, point)
     weights = amplitudes**2
     return Equilibration(
         weights=weights,

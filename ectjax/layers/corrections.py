@@ -93,7 +93,7 @@ def corrected(terms: Terms, corrections: Corrections | None, prefactors: Embeddi
     if corrections.log_kappa is not None:
         new["resonance"] = terms.resonance * jnp.exp(corrections.log_kappa)[:, None, None]
     if corrections.log_background is not None:
-        factor = jnp.exp(corrections.log_background)[:, None]
+        factor = jnp.exp(corrections.log_background)
         new["density_at_i"] = terms.density_at_i * factor[terms.i]
         new["density_at_j"] = terms.density_at_j * factor[terms.j]
     if corrections.a is not None or corrections.b is not None:

@@ -8,9 +8,10 @@ argument are those of the polynomial, so autodiff never passes through a search.
 from functools import lru_cache
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 @lru_cache(maxsize=64)
@@ -51,8 +52,85 @@ def locate(x: Float[Array, "*shape"], start: float, spacing: float, intervals: i
 
 def polynomial(coefficients: Float[Array, "*shape 4"], t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Value of gathered coefficients at the fraction t; broadcasts over leading axes."""
-    c = coefficients
-    return ((c[..., 3] * t + c[..., 2]) * t + c[..., 1]) * t + c[..., 0]
+    return polynomial_of([coefficients[..., k] for k in range(4)], t)
+
+
+@eqx.filter_custom_jvp
+def table_values(
+    tables: Float[Array, "*batch powers intervals"], index: Int[Array, " P"], t: Float[Array, " P"]
+) -> Float[Array, "*batch P"]:
+    """Values of a batch of tables at P places: many arguments, each in an interval of its own.
+
+    The coefficients lie apart, power by power from the lowest, and the places are the last axis: such loops XLA turns
+    into vector code. The derivative in t reads tables of its own. If it read these, a compiler would keep everything
+    gathered for the value until the derivative wants it, which costs far more than gathering twice.
+    """
+    return polynomial_of(_gathered(tables, index), t)
+
+
+@table_values.def_jvp
+def _table_values_jvp(primals, tangents):
+    tables, index, t = primals
+    d_tables, _, d_t = tangents
+    value = table_values(tables, index, t)
+    change = jnp.zeros_like(value)
+    if d_t is not None:
+        powers = jnp.arange(1, tables.shape[-2], dtype=tables.dtype)[:, None]
+        change = change + table_values(powers * tables[..., 1:, :], index, t) * d_t
+    if d_tables is not None:
+        change = change + table_values(d_tables, index, t)
+    return value, change
+
+
+def _gathered(tables, index):
+    """The coefficients, each (*batch, P), of intervals `index`, by gathers of single numbers."""
+    *batch, powers, intervals = tables.shape
+    rows = jnp.arange(int(np.prod(batch)), dtype=index.dtype).reshape(*batch, 1) * (powers * intervals) + index
+    flat = tables.reshape(-1)
+
+    def pick(power):
+        return flat.at[rows + power * intervals].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+    return [pick(power) for power in range(powers)]
+
+
+def polynomial_of(coefficients, t):
+    """Value of coefficients, lowest power first, at the fraction t (Horner)."""
+    *lower, value = coefficients
+    for c in reversed(lower):
+        value = value * t + c
+    return value
+
+
+@eqx.filter_custom_jvp
+def reciprocal_values(
+    tables: Float[Array, "*batch 4 places"],
+    index: Int[Array, " P"],
+    t: Float[Array, " P"],
+    x: Float[Array, " P"],
+    intervals: int,
+) -> Float[Array, "*batch P"]:
+    """v(x)/x, x > 0, for tables of v on grids that start at x = 0 and have so many intervals each, as `table_values`.
+
+    The derivative in x, which t follows, is (x v′ − v)/x²: its numerator is a table again.
+    """
+    return table_values(tables, index, t) / x
+
+
+@reciprocal_values.def_jvp
+def _reciprocal_values_jvp(primals, tangents):
+    tables, index, t, x, intervals = primals
+    d_tables, _, _, d_x, _ = tangents
+    value = reciprocal_values(*primals)
+    change = jnp.zeros_like(value)
+    if d_x is not None:
+        k = jnp.arange(tables.shape[-1]) % intervals  # x v′ = (k + t) dv/dt
+        c0, c1, c2, c3 = (tables[..., power, :] for power in range(4))
+        numerator = jnp.stack([k * c1 - c0, 2 * k * c2, c2 + 3 * k * c3, 2 * c3], axis=-2)
+        change = change + table_values(numerator, index, t) * (d_x / x**2)
+    if d_tables is not None:
+        change = change + table_values(d_tables, index, t) / x
+    return value, change
 
 
 class CubicSpline(eqx.Module):
