@@ -13,7 +13,7 @@ from ectjax.calculate import Results, calculate
 from ectjax.coulomb import long_range_parameters
 from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
-from ectjax.ensemble import default_tolerance, foreseen_weights
+from ectjax.ensemble import HISTORY, default_tolerance, foreseen_weights
 from ectjax.model import Model
 from ectjax.neighbors import VerletList, neighbor_list
 from ectjax.potential import System
@@ -30,13 +30,13 @@ BASIN_GAP = 1e-6
 
 
 class Moment(NamedTuple):
-    """Everything a run continues from: the integrator's state, the results at its positions, and the amplitudes
-    (2, N, S) of the two steps before."""
+    """Everything a run continues from: the integrator's state, the results at its positions, and the corrected
+    amplitudes (H, N, S) of this step and of those before, newest first."""
 
     state: Any
     results: Results
     step: jax.Array
-    before: jax.Array
+    past: jax.Array
 
 
 class Tally(NamedTuple):
@@ -81,12 +81,11 @@ def _block(model, system, verlet: VerletList | None, wave_cell, integrator: Inte
         if cell is not None and verlet is not None:
             worn = worn | _stretched(wave_cell, cell)
         moved = _moved(system, positions, cell)
-        foreseen = foreseen_weights(old.equilibration.amplitudes, *moment.before)
-        new = calculate(model, moved, foreseen, tolerance=tolerance)
+        new = calculate(model, moved, foreseen_weights(moment.past), tolerance=tolerance)
         flag = jnp.where(worn, LIST_WORN, jnp.where(new.equilibration.converged, FINE, NOT_CONVERGED))
         after = integrator.step(state, new.forces, old_virial, virial(new, cell))
-        before = jnp.stack([old.equilibration.amplitudes, moment.before[0]])
-        taken = Moment(after, new, moment.step + 1, before)
+        past = jnp.concatenate([new.equilibration.corrected[None], moment.past[:-1]])
+        taken = Moment(after, new, moment.step + 1, past)
         counted = Tally(
             tally.iterations + new.equilibration.iterations.astype(int),
             tally.evaluations + new.equilibration.evaluations.astype(int),
@@ -266,7 +265,7 @@ class Simulation:
             raise NotConverged(self._told(f"step {step}", moved, again))
         amplitudes = results.equilibration.amplitudes
         self.moment = eqx.tree_at(
-            lambda m: (m.results.equilibration.weights, m.results.equilibration.amplitudes, m.before),
+            lambda m: (m.results.equilibration.weights, m.results.equilibration.amplitudes, m.past),
             self.moment,
             (weights, amplitudes, _still(results)),
         )
@@ -312,8 +311,8 @@ class Simulation:
 
 
 def _still(results: Results) -> jax.Array:
-    """Amplitudes of the two steps before, as if nothing had moved."""
-    return jnp.stack([results.equilibration.amplitudes] * 2)
+    """A past in which nothing moved."""
+    return jnp.stack([results.equilibration.corrected] * HISTORY)
 
 
 def _array(x):

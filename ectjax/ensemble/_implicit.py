@@ -40,7 +40,7 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
         (amplitudes, first.normal, first.normal_square, diagonal)
     )
 
-    scale = screened(problem.screening, normal, jnp.maximum(jnp.abs(diagonal), CURVATURE_FLOOR))
+    scale = screened(problem.screening, c, normal, jnp.maximum(jnp.abs(diagonal), CURVATURE_FLOOR))
 
     def preconditioner(v):
         inside = jnp.where(mask, tangent(v, c, normal, square), 0.0)
@@ -60,8 +60,8 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
 
 @eqx.filter_custom_jvp
 def implicit_minimum(args, total_charge, starts, fixed):
-    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), and its `Point`, and (residual,
-    iterations and evaluations of the descent that ended there, number of descents, evaluations of all).
+    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), its `Point`, and (one more step for free,
+    residual, iterations and evaluations of the descent that ended there, number of descents, evaluations of all).
 
     Amplitudes are differentiable in `args` and `total_charge`; `starts` and `fixed` = (slopes, charges, mask, screening, tolerance,
     max_iterations, rounds) are constants of the solve. After the starts, up to `rounds` times, descents from the
@@ -96,7 +96,8 @@ def implicit_minimum(args, total_charge, starts, fixed):
         _, best, spent, _, _ = one_round(first)
     else:
         _, best, spent, _, _ = jax.lax.while_loop(lambda x: (x[3] <= rounds) & x[4], one_round, first)
-    return best.amplitudes, best.point, (best.residual, best.iterations, best.evaluations, *spent)
+    info = best.direction, best.residual, best.iterations, best.evaluations, *spent
+    return best.amplitudes, best.point, info
 
 
 @implicit_minimum.def_jvp

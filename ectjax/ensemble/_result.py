@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float, Int
 class Equilibration(eqx.Module):
     """Result of `equilibrate`: the weights and how far they can be trusted.
 
-    weights: ω (N, S), each row on its simplex. amplitudes: √ω (N, S).
+    weights: ω (N, S), each row on its simplex. amplitudes: √ω (N, S). corrected: amplitudes (N, S) one damped step
+    further, which costs no gradient: not normalised, nearer to the minimum, for foreseeing other geometries' weights.
     charges: q_i = Σ_α ω_iα q_α in e, (N,). chemical_potential: μ = dE/dQ in eV/e, equal on all atoms; for
     integer charges the middle of the window between the last filled and the first empty transfer.
     energy: minimised energy in eV. residual: largest violation of the stationarity conditions, in eV.
@@ -18,6 +19,7 @@ class Equilibration(eqx.Module):
 
     weights: Float[Array, "N S"]
     amplitudes: Float[Array, "N S"]
+    corrected: Float[Array, "N S"]
     charges: Float[Array, " N"]
     chemical_potential: Float[Array, ""]
     energy: Float[Array, ""]

@@ -13,16 +13,20 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ectjax.units import COULOMB_EV_ANGSTROM
 
-_TYPICAL_SUSCEPTIBILITY = 0.05  # e²/eV
-_SAFE = 0.95  # largest part of an atom's susceptibility that its neighbours may screen; below 1, or directions turn
+_SAFE = 0.97  # largest part of an atom's susceptibility that its neighbours may screen; below 1, or directions turn
+_STRONGEST = 1.6  # a list that ends before the interaction does is made up for by no more than this
 
 
 class Screening(eqx.Module):
-    """Yukawa interaction in eV/e² between the charges of listed pairs."""
+    """What a Yukawa interaction between the charges of listed pairs needs.
+
+    distances (P,) in Å, infinite for padding; stiffness, 4πKn in eV/(e² Å²) at n atoms per Å³.
+    """
 
     i: Int[Array, " P"]
     j: Int[Array, " P"]
-    kernel: Float[Array, " P"]
+    distances: Float[Array, " P"]
+    stiffness: Float[Array, ""]
 
     @classmethod
     def prepare(
@@ -33,34 +37,65 @@ class Screening(eqx.Module):
         pair_mask: Bool[Array, " P"],
         density: Float[Array, ""],
     ) -> "Screening":
-        """Pairs i < j with their distances in Å; `density` in atoms per Å³ sets the screening length."""
-        square = 4 * jnp.pi * COULOMB_EV_ANGSTROM * _TYPICAL_SUSCEPTIBILITY * density
-        r = jnp.where(pair_mask, distances, 1.0)
-        kernel = jnp.where(pair_mask, COULOMB_EV_ANGSTROM * jnp.exp(-jnp.sqrt(square) * r) / r, 0.0)
-        return cls(i, j, jax.lax.stop_gradient(kernel))
+        """Pairs i < j with their distances in Å; `density` in atoms per Å³."""
+        distances = jax.lax.stop_gradient(jnp.where(pair_mask, distances, jnp.inf))
+        return cls(i, j, distances, 4 * jnp.pi * COULOMB_EV_ANGSTROM * density)
 
-    def potential(self, charges: Float[Array, " N"]) -> Float[Array, " N"]:
+    def kernel(self, susceptibility: Float[Array, ""]) -> Float[Array, " P"]:
+        """K e^(−κr)/r in eV/e² with κ² = 4πKn χ, for atoms of susceptibility χ in e²/eV."""
+        wave = jnp.sqrt(self.stiffness * susceptibility)
+        return COULOMB_EV_ANGSTROM * jnp.exp(-wave * self.distances) / self.distances
+
+    def potential(self, kernel: Float[Array, " P"], charges: Float[Array, " N"]) -> Float[Array, " N"]:
         """Σ_j Y_ij q_j in eV/e."""
         zero = jnp.zeros_like(charges)
-        return zero.at[self.i].add(self.kernel * charges[self.j]).at[self.j].add(self.kernel * charges[self.i])
+        return zero.at[self.i].add(kernel * charges[self.j]).at[self.j].add(kernel * charges[self.i])
 
 
-def preconditioner(screening: Screening | None, normal: Float[Array, "N S"], diagonal: Float[Array, "N S"]):
-    """v → M⁻¹ v for tangential v (N, S), symmetric and positive definite; project the result.
+def preconditioner(
+    screening: Screening | None,
+    amplitudes: Float[Array, "N S"],
+    normal: Float[Array, "N S"],
+    diagonal: Float[Array, "N S"],
+):
+    """v → M⁻¹ v for tangential v (N, S): symmetric, positive semidefinite, tangential.
 
-    `normal` is the slope t of the charges, `diagonal` the positive local curvature D in eV.
+    `normal` is the slope t of the charges, `diagonal` the positive local curvature D in eV. The constraints are met in
+    the metric of M, as its inverse on the tangent space wants: scaling first and projecting orthogonally afterwards
+    misjudges an atom whose states have very different curvatures.
     """
-    if screening is None:
-        return lambda v: v / diagonal
-    susceptibility = jnp.sum(normal**2 / diagonal, axis=1)
-    # the spectral radius of √γ Y √γ χ is at most the largest row sum of γ Y χ
-    sums = screening.potential(susceptibility)
-    factor = jnp.sqrt(jnp.minimum(1.0, _SAFE / jnp.where(sums > 0, sums, 1.0)))
+    weight = jnp.sum(amplitudes**2 / diagonal, axis=1, keepdims=True)
+    weight = jnp.where(weight > 0, weight, 1.0)
+
+    def local(v):
+        """The inverse of D on every atom's sphere."""
+        free = v / diagonal
+        along = jnp.sum(amplitudes * free, axis=1, keepdims=True)
+        return free - amplitudes / diagonal * (along / weight)
+
+    moved_by_normal = local(normal)
+    coupled = local
+    if screening is not None:
+        susceptibility = jnp.sum(normal * moved_by_normal, axis=1)
+        movable = susceptibility > 0
+        mean = jnp.sum(susceptibility) / jnp.maximum(jnp.sum(movable), 1)
+        kernel = screening.kernel(mean)
+        # a uniform change of all charges is screened entirely in a large system, whatever the list leaves out; and the
+        # spectral radius of √γ Y √γ χ is at most the largest row sum of γ Y χ
+        sums = screening.potential(kernel, susceptibility)
+        factor = jnp.sqrt(jnp.minimum(_STRONGEST, _SAFE / jnp.where(sums > 0, sums, 1.0)))
+
+        def coupled(v):
+            free = local(v)
+            moved = jnp.sum(normal * free, axis=1)
+            return free - moved_by_normal * (factor * screening.potential(kernel, factor * moved))[:, None]
+
+    along_normal = coupled(normal)
+    square = jnp.sum(normal * along_normal)
+    square = jnp.where(square > 0, square, 1.0)
 
     def apply(v):
-        free = v / diagonal
-        moved = jnp.sum(normal * free, axis=1)
-        potential = factor * screening.potential(factor * moved)
-        return free - normal * potential[:, None] / diagonal
+        found = coupled(v)
+        return found - along_normal * (jnp.sum(normal * found) / square)
 
     return apply

@@ -1,6 +1,7 @@
 """Start points: of a cold equilibration deterministic, few and far apart; of a warm one from the steps before."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 
@@ -40,8 +41,18 @@ def start_amplitudes(
     return jnp.stack(safe)
 
 
-def foreseen_weights(
-    now: Float[Array, "N S"], last: Float[Array, "N S"], second: Float[Array, "N S"]
-) -> Float[Array, "N S"]:
-    """Weights of the next step, by a parabola through the amplitudes of the present one and the two before."""
-    return jnp.maximum(3.0 * (now - last) + second, 0.0) ** 2
+HISTORY = 5
+"""Steps that weights are foreseen from."""
+
+_PARABOLA = np.linalg.pinv(np.vander(-np.arange(1.0, HISTORY + 1.0), 3, increasing=True))[0]
+
+
+def foreseen_weights(steps: Float[Array, "H N S"]) -> Float[Array, "N S"]:
+    """Weights of the next step from the amplitudes of the last `HISTORY`, newest first: the parabola nearest to them.
+
+    Exact interpolation would be nearer where they are exact. From amplitudes that a loose tolerance left, and that were
+    corrected (`Equilibration.corrected`), least squares keeps errors from growing when no step is solved any more
+    (predictor and corrector as in J. Kolafa, J. Comput. Chem. 25, 335 (2004), with other coefficients).
+    """
+    foreseen = jnp.tensordot(jnp.asarray(_PARABOLA, steps.dtype), steps, axes=1, precision="highest")
+    return jnp.maximum(foreseen, 0.0) ** 2

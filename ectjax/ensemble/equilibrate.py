@@ -68,7 +68,7 @@ def equilibrate(
     fixed = (slopes, charges, allowed, screening, tolerance, max_iterations, rounds)
     padded = (jnp.arange(mask.shape[1]) == 0).astype(dtype)
     starts = jnp.where(some, jax.lax.stop_gradient(starts), padded)
-    amplitudes, known, (residual, iterations, own, descents, evaluations) = implicit_minimum(
+    amplitudes, known, (free_step, residual, iterations, own, descents, evaluations) = implicit_minimum(
         args, total_charge, starts, fixed
     )
     if throw:
@@ -85,6 +85,7 @@ def equilibrate(
     return Equilibration(
         weights=weights,
         amplitudes=amplitudes,
+        corrected=jax.lax.stop_gradient(amplitudes) + free_step,
         charges=mean_charge(amplitudes, charges),
         chemical_potential=first.chemical_potential,
         energy=point.energy,
