@@ -29,7 +29,7 @@ from ase import Atoms
 from ase.build import bulk, make_supercell
 from ase.spacegroup import crystal
 
-TOLERANCE, ACCURACY, SKIN = 5e-4, 1e-5, 0.4  # eV, e/Å² and Å: a force error below 1e-3 eV/Å
+TOLERANCE, ACCURACY, SKIN = 2e-3, 2e-5, 0.4  # eV, e/Å² and Å: a force error below 1e-3 eV/Å
 DT = 1.0  # fs
 
 

@@ -223,9 +223,7 @@ def ect_neighbor_list(
         else:
             count = int(np.asarray(system.neighbors.mask).sum())
             capacity = bucket_size(math.ceil(capacity_multiplier * count) + extra_capacity)
-            pairs = system.neighbors
-            pad = capacity - pairs.capacity
-            pairs = jax.tree.map(lambda x: jnp.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1)) if pad > 0 else x, pairs)
+            pairs = system.neighbors.padded(capacity)
         if cell is not None:
             heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0) / BOX_MARGIN
             images = tuple(math.floor(reach / h + 0.5) for h in heights)

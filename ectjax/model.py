@@ -5,12 +5,13 @@
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ectjax.embedding.analytic import baskes_combination, baskes_projection
 from ectjax.embedding.concordance import bond_density
@@ -78,6 +79,18 @@ class Basis(eqx.Module):
     two_center: Float[Array, "E E S S 3 M"] | None
 
 
+class PairPlaces(NamedTuple):
+    """Of P pairs (i, j): the pair of elements; the interval in the tables of that pair, and in those of (j, i); the
+    fraction t in the interval; distances in Å, at most the cutoff; whether the pair lies within it."""
+
+    elements: Int[Array, " P"]
+    forward: Int[Array, " P"]
+    backward: Int[Array, " P"]
+    t: Float[Array, " P"]
+    distance: Float[Array, " P"]
+    inside: Bool[Array, " P"]
+
+
 class Model(eqx.Module):
     """Radial splines and parameters of E elements with up to S states; eV, Å, e, densities in e/bohr³.
 
@@ -108,29 +121,31 @@ class Model(eqx.Module):
         lookup = {z: row for row, z in enumerate(self.numbers)}
         return np.array([lookup[z] for z in numbers.tolist()], np.int32)
 
-    def pair_functions(self, species_i, species_j, distance: Float[Array, " P"]):
-        """h at i from j (S, P), h at j from i (S, P), and φ − q q/R in eV (S of i, S of j, P), at R (P,) in Å."""
+    def pair_places(self, species_i, species_j, distance: Float[Array, " P"]) -> PairPlaces:
+        """Where in the tables the pairs of a geometry are; distances R (P,) in Å."""
         elements, intervals = self.density.shape[-2:]
         inside = distance < self.cutoff
         r = jnp.where(inside, distance, self.cutoff)
         index, t = locate(r, 0.0, self.spacing, intervals)
-        forward = (species_i * elements + species_j) * intervals + index
+        pair = species_i * elements + species_j
         backward = (species_j * elements + species_i) * intervals + index
+        return PairPlaces(pair, pair * intervals + index, backward, t, r, inside)
+
+    def pair_functions(self, at: PairPlaces):
+        """h at i from j (S, P), h at j from i (S, P), and φ − q q/R in eV (S of i, S of j, P); 0 beyond the cutoff."""
         density, scaled = (x.reshape(*x.shape[:-3], -1) for x in (self.density, self.interaction))
         parts = (
-            table_values(density, forward, t),
-            table_values(density, backward, t),
-            reciprocal_values(scaled, forward, t, r, intervals),
+            table_values(density, at.forward, at.t),
+            table_values(density, at.backward, at.t),
+            reciprocal_values(scaled, at.forward, at.t, at.distance, self.interaction.shape[-1]),
         )
-        return tuple(jnp.where(inside, x, 0.0) for x in parts)
+        return tuple(jnp.where(at.inside, x, 0.0) for x in parts)
 
-    def charge_products(self, species_i, species_j) -> Float[Array, "S S P"]:
-        """q_α q_β in e² of all states of i and of j: a table of constants, read like the pair functions."""
+    def charge_products(self) -> Float[Array, "S S 1 E*E"]:
+        """q_α q_β in e² of the states of every pair of elements: tables of constants at the places `elements`."""
         charge = self.state_charge.T
         products = charge[:, None, :, None] * charge[None, :, None, :]
-        constants = products.reshape(*products.shape[:2], 1, -1)
-        place = species_i * charge.shape[1] + species_j
-        return table_values(constants, place, jnp.zeros_like(place, charge.dtype))
+        return products.reshape(*products.shape[:2], 1, -1)
 
 
 def _symbol(number: int) -> str:

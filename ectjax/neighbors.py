@@ -42,6 +42,11 @@ class Neighbors(eqx.Module):
         """Number of slots, padding included."""
         return self.i.shape[-1]
 
+    def padded(self, slots: int) -> Neighbors:
+        """The same list with at least so many slots."""
+        more = max(slots - self.capacity, 0)
+        return jax.tree.map(lambda x: jnp.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1)), self)
+
 
 def bucket_size(count: int, growth: float = 1.25, smallest: int = SMALLEST_CAPACITY) -> int:
     """Smallest capacity of the geometric series smallest·growthᵏ (rounded up to multiples of 64) ≥ count."""
@@ -114,13 +119,15 @@ def pair_distances(
 
 def _components(positions, cell, neighbors):
     """x, y and z of all pair vectors, each (P,): a compiler vectorises over the pairs."""
+    shifted = [0.0] * 3
+    if cell is not None:
+        # one product: its derivative in the cell is one too, and not nine sums. A GPU must not take TF32 for it
+        shifts = neighbors.shifts.astype(positions.dtype)
+        shifted = jnp.matmul(cell.T, shifts.T, precision="highest")
     components = []
     for d in range(3):
         along = positions[:, d]
-        vector = along[neighbors.j] - along[neighbors.i]
-        if cell is not None:
-            # elementwise on purpose: a float32 matrix product may run in TF32 on a GPU
-            vector += sum(neighbors.shifts[..., k].astype(positions.dtype) * cell[k, d] for k in range(3))
+        vector = along[neighbors.j] - along[neighbors.i] + shifted[d]
         components.append(jnp.where(neighbors.mask, vector, PADDING_DISTANCE if d == 0 else 0.0))
     return components
 

@@ -13,8 +13,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ectjax.coulomb import DirectCoulomb, ewald_real_kernel
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
-from ectjax.model import RESONANCE_SOFTENING, Model
+from ectjax.model import RESONANCE_SOFTENING, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances
+from ectjax.radial.spline import table_values
 
 ROUNDS = 4  # searches for a lower basin after a cold start; nearly always one is enough
 
@@ -77,10 +78,11 @@ def geometry_terms(model: Model, system: System) -> Terms:
         coulomb, screened = DirectCoulomb.prepare(system.positions, real), None
     else:
         coulomb = system.long_range.prepare(system.positions, system.cell, real)
-        screened = system.long_range.alpha, system.long_range.cutoff
-    near = jnp.any(system.neighbors.mask & (distances < model.cutoff))
-    pairs = (model, species[i], species[j], distances, system.neighbors.mask, screened)
-    at_i, at_j, interaction = computed_once(_pair_terms, near, *pairs)
+        near = system.neighbors.mask & (distances < system.long_range.cutoff)
+        kernel = jnp.where(near, ewald_real_kernel(distances, system.long_range.alpha), 0.0)
+        screened = kernel, model.charge_products()
+    places = model.pair_places(species[i], species[j], distances)
+    at_i, at_j, interaction = computed_once(_pair_terms, jnp.any(places.inside), model, places, screened)
     return Terms(
         species=species,
         state_energy=energy,
@@ -98,13 +100,13 @@ def geometry_terms(model: Model, system: System) -> Terms:
     )
 
 
-def _pair_terms(model: Model, species_i, species_j, distances, mask, screened):
-    """Densities at i and at j (S, P) and interactions (S, S, P), with the real-space part of an Ewald sum of (α, cutoff)."""
-    at_i, at_j, interaction = model.pair_functions(species_i, species_j, distances)
+def _pair_terms(model: Model, places: PairPlaces, screened):
+    """Densities at i and at j (S, P) and interactions (S, S, P), with `screened`, the real-space part of an Ewald sum:
+    its kernel in eV/e² (P,) and the charge products that it multiplies."""
+    at_i, at_j, interaction = model.pair_functions(places)
     if screened is not None:
-        alpha, cutoff = screened
-        kernel = jnp.where(mask & (distances < cutoff), ewald_real_kernel(distances, alpha), 0.0)
-        interaction = interaction + kernel * model.charge_products(species_i, species_j)
+        kernel, products = screened
+        interaction = interaction + kernel * table_values(products, places.elements, places.t)
     return at_i, at_j, interaction
 
 

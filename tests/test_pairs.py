@@ -86,7 +86,7 @@ def test_model_tables_interpolate_between_knots():
     basis = build_basis(["H", "O"], cutoff=6.0)
     model = cast(assemble(basis, Parameters.uniform(2, sigma=0.7)))
     r = np.random.default_rng(1).uniform(0.5, 4.4, 40)  # below the switch at 4.5 Å
-    at_i, at_j, short = model.pair_functions(np.zeros(40, int), np.ones(40, int), r)
+    at_i, at_j, short = model.pair_functions(model.pair_places(np.zeros(40, int), np.ones(40, int), r))
     oxygen = [load_element("O").state(x) for x in basis.labels[1]]
     hydrogen = [load_element("H").state(x) for x in basis.labels[0]]
     bohr = r / BOHR_IN_ANGSTROM
@@ -103,7 +103,7 @@ def test_pair_functions_vanish_smoothly_at_the_cutoff():
     basis = build_basis(["H"], cutoff=5.0)
     model = cast(assemble(basis, Parameters.uniform(1)))
     zero = np.zeros(3, int)
-    at_i, _, short = model.pair_functions(zero, zero, np.array([4.9999, 5.0, 5.5]))
+    at_i, _, short = model.pair_functions(model.pair_places(zero, zero, np.array([4.9999, 5.0, 5.5])))
     assert np.all(np.abs(at_i) < 1e-9) and np.all(np.abs(short) < 1e-9)
     assert distance_knots(5.0)[-1] == 5.0
 

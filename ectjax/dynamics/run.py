@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,7 +16,7 @@ from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
 from ectjax.ensemble import HISTORY, default_tolerance, foreseen_weights
 from ectjax.model import Model
-from ectjax.neighbors import VerletList, neighbor_list
+from ectjax.neighbors import VerletList, bucket_size, neighbor_list
 from ectjax.potential import System
 from ectjax.system import ALL_PAIRS_LIMIT, EWALD_ACCURACY
 from ectjax.units import BOLTZMANN_EV_PER_K
@@ -24,6 +25,9 @@ FINE, LIST_WORN, NOT_CONVERGED = 0, 1, 2
 BOX_MARGIN = 1.03
 """The Ewald wave vectors of a list are good for cells stretched up to this factor; then a new list is made."""
 
+
+LIST_GROWTH = 1.05
+"""Ratio of successive sizes of neighbour lists: every slot costs in every step, a new size one compilation."""
 
 BASIN_GAP = 1e-6
 """Energy in eV by which another basin must lie lower before a run changes over to it."""
@@ -70,20 +74,28 @@ def _block(model, system, verlet: VerletList | None, wave_cell, integrator: Inte
         moment, _, flag = carry
         return (moment.step < until) & (flag == FINE)
 
+    def place_ahead(moment):
+        """Virial here, and positions and cell one step ahead: they do not depend on the forces there."""
+        old_virial = virial(moment.results, integrator.cell(moment.state))
+        nothing = jnp.zeros_like(moment.state.position)
+        ahead = integrator.step(moment.state, nothing, old_virial, jnp.zeros_like(old_virial))
+        return old_virial, ahead.position, integrator.cell(ahead)
+
+    def outlook(moment):
+        """Whether the list is good for the next step: known before the work that a worn list would waste."""
+        if verlet is None:
+            return jnp.zeros((), int)
+        _, positions, cell = place_ahead(moment)
+        worn = verlet.needs_rebuild(positions, cell)
+        if cell is not None:
+            worn = worn | _stretched(wave_cell, cell)
+        return jnp.where(worn, LIST_WORN, FINE).astype(int)
+
     def step(carry):
         moment, tally, _ = carry
-        state, old = moment.state, moment.results
-        old_virial = virial(old, integrator.cell(state))
-        nothing = jnp.zeros_like(state.position)
-        ahead = integrator.step(state, nothing, old_virial, jnp.zeros_like(old_virial))
-        positions, cell = ahead.position, integrator.cell(ahead)
-        worn = jnp.zeros((), bool) if verlet is None else verlet.needs_rebuild(positions, cell)
-        if cell is not None and verlet is not None:
-            worn = worn | _stretched(wave_cell, cell)
-        moved = _moved(system, positions, cell)
-        new = calculate(model, moved, foreseen_weights(moment.past), tolerance=tolerance)
-        flag = jnp.where(worn, LIST_WORN, jnp.where(new.equilibration.converged, FINE, NOT_CONVERGED))
-        after = integrator.step(state, new.forces, old_virial, virial(new, cell))
+        old_virial, positions, cell = place_ahead(moment)
+        new = calculate(model, _moved(system, positions, cell), foreseen_weights(moment.past), tolerance=tolerance)
+        after = integrator.step(moment.state, new.forces, old_virial, virial(new, cell))
         past = jnp.concatenate([new.equilibration.corrected[None], moment.past[:-1]])
         taken = Moment(after, new, moment.step + 1, past)
         counted = Tally(
@@ -91,13 +103,13 @@ def _block(model, system, verlet: VerletList | None, wave_cell, integrator: Inte
             tally.evaluations + new.equilibration.evaluations.astype(int),
             jnp.maximum(tally.residual, new.equilibration.residual),
         )
-        keep = flag == FINE
-        taken, counted = jax.tree.map(lambda a, b: jnp.where(keep, a, b), (taken, counted), (moment, tally))
-        return taken, counted, flag
+        good = new.equilibration.converged
+        taken, counted = jax.tree.map(lambda a, b: jnp.where(good, a, b), (taken, counted), (moment, tally))
+        return taken, counted, jnp.where(good, outlook(taken), NOT_CONVERGED)
 
     none = jnp.zeros((), int)
     zero = Tally(none, none, jnp.zeros((), moment.results.energy.dtype))
-    return jax.lax.while_loop(going, step, (moment, zero, jnp.zeros((), int)))
+    return jax.lax.while_loop(going, step, (moment, zero, outlook(moment)))
 
 
 def _stretched(first, cell):
@@ -202,7 +214,10 @@ class Simulation:
         cutoff = self.model.cutoff
         if capacity is None:
             capacity = 0 if self.verlet is None else self.system.neighbors.capacity
-        pairs = neighbor_list(positions, cell, cell is not None, cutoff + self.skin, capacity=capacity)
+        reach = cutoff + self.skin
+        pairs = neighbor_list(positions, cell, cell is not None, reach, capacity=capacity, growth=LIST_GROWTH)
+        if self.verlet is None:  # the list of a crystal grows as soon as the crystal warms up
+            pairs = pairs.padded(bucket_size(math.ceil(1.03 * pairs.capacity), LIST_GROWTH))
         self.verlet = VerletList(pairs, jnp.asarray(positions), _array(cell), cutoff, self.skin)
         self.system = eqx.tree_at(lambda s: s.neighbors, self.system, pairs)
         if cell is not None and (self.wave_cell is None or bool(_stretched(self.wave_cell, cell))):
@@ -233,7 +248,7 @@ class Simulation:
                 max(total.residual, float(tally.residual)),
             )
             step = int(self.moment.step)
-            if int(flag) == LIST_WORN:
+            if int(flag) == LIST_WORN and step < stop:
                 if stuck_at == step and step == before:
                     raise NotConverged(
                         f"atoms move farther than the neighbour skin of {self.skin} Å in step {step + 1}; "

@@ -74,7 +74,7 @@ def _table_values_jvp(primals, tangents):
     d_tables, _, d_t = tangents
     value = table_values(tables, index, t)
     change = jnp.zeros_like(value)
-    if d_t is not None:
+    if d_t is not None and tables.shape[-2] > 1:
         powers = jnp.arange(1, tables.shape[-2], dtype=tables.dtype)[:, None]
         change = change + table_values(powers * tables[..., 1:, :], index, t) * d_t
     if d_tables is not None:
