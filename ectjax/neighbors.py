@@ -119,7 +119,7 @@ def pair_distances(
 
 def _components(positions, cell, neighbors):
     """x, y and z of all pair vectors, each (P,): a compiler vectorises over the pairs."""
-    shifted = [0.0] * 3
+    shifted: list | Array = [0.0] * 3
     if cell is not None:
         # one product: its derivative in the cell is one too, and not nine sums. A GPU must not take TF32 for it
         shifts = neighbors.shifts.astype(positions.dtype)
@@ -136,8 +136,8 @@ def _components(positions, cell, neighbors):
 def computed_once(function, some: Bool[Scalar, ""], *arguments: PyTree):
     """function(*arguments), a pass over pairs, or zeros where there is not `some` pair to compute.
 
-    The branch is what matters: XLA keeps its results. Without it every reader of a pair term computes the term again or,
-    worse, shares intermediate results with the others, which take several times the memory of the term.
+    The branch is what matters: XLA keeps its results. Without it every reader of a pair term computes the term again
+    or, worse, shares intermediate results with the others, which take several times the memory of the term.
     """
     empty = jax.eval_shape(lambda: function(*arguments))
     arrays, rest = eqx.partition(arguments, eqx.is_array)
@@ -150,7 +150,7 @@ def computed_once(function, some: Bool[Scalar, ""], *arguments: PyTree):
 
 @computed_once.def_jvp
 def _computed_once_jvp(primals, tangents):
-    function, some, *arguments = primals
+    function, _, *arguments = primals
     _, change = eqx.filter_jvp(lambda *x: function(*x), tuple(arguments), tuple(tangents[2:]))
     return computed_once(*primals), change
 

@@ -154,9 +154,7 @@ def _pair_energies(weights, terms: Terms) -> Float[Array, "S S P"]:
     return w[:, None, terms.i] * terms.interaction * w[None, :, terms.j]
 
 
-def atomic_energies(
-    weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms
-) -> Float[Array, " N"]:
+def atomic_energies(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
     """Energy in eV shared among atoms (N,), half of every pair to each: their sum is the energy."""
     pair = 0.5 * jnp.sum(_pair_energies(weights, terms), axis=(0, 1))
     charges = jnp.sum(weights * terms.state_charge, axis=1)
@@ -165,9 +163,7 @@ def atomic_energies(
     return own.at[terms.i].add(pair).at[terms.j].add(pair) + long_range
 
 
-def ensemble_energy(
-    weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms
-) -> Float[Array, ""]:
+def ensemble_energy(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, ""]:
     """Energy in eV of given weights ω and amplitudes c = √ω, relative to neutral ground-state atoms."""
     charges = jnp.sum(weights * terms.state_charge, axis=1)
     own = jnp.sum(_own_energies(weights, amplitudes, terms))

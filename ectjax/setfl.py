@@ -128,8 +128,7 @@ class _Lines:
     def next(self, expected: str) -> str:
         if self.at >= len(self.lines):
             raise ValueError(
-                f"{self.name}: the file ends after line {len(self.lines)}, expected {expected}; "
-                "is it truncated?"
+                f"{self.name}: the file ends after line {len(self.lines)}, expected {expected}; is it truncated?"
             )
         self.at += 1
         return self.lines[self.at - 1]

@@ -63,14 +63,10 @@ def build_system(
     if species.size == 0:
         raise ValueError("the structure has no atoms; give at least one")
     if positions.shape != (species.size, 3):
-        raise ValueError(
-            f"positions have shape {positions.shape}, {species.size} atoms need ({species.size}, 3)"
-        )
+        raise ValueError(f"positions have shape {positions.shape}, {species.size} atoms need ({species.size}, 3)")
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise ValueError(
-            f"position of atom {atom} is {positions[atom].tolist()}; all coordinates must be finite"
-        )
+        raise ValueError(f"position of atom {atom} is {positions[atom].tolist()}; all coordinates must be finite")
     cell = _checked_cell(cell, pbc)
     check_charge(model, species, charge)
     if cell is None and species.size <= ALL_PAIRS_LIMIT:
@@ -113,9 +109,7 @@ def _checked_cell(cell, pbc):
         )
     cell = np.array(cell, dtype=np.float64) if cell is not None else np.zeros((3, 3))
     if cell.shape != (3, 3) or not np.isfinite(cell).all():
-        raise ValueError(
-            f"cell has shape {cell.shape} and entries {cell.tolist()}; give three finite vectors in Å"
-        )
+        raise ValueError(f"cell has shape {cell.shape} and entries {cell.tolist()}; give three finite vectors in Å")
     volume = abs(np.linalg.det(cell))
     if volume < 1e-6 * max(np.prod(np.linalg.norm(cell, axis=1)), 1e-300) or volume == 0:
         raise ValueError(

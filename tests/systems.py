@@ -26,10 +26,7 @@ def random_cluster(rng, numbers_allowed, atoms=None):
     while len(points) < count:
         trial = rng.uniform(-size, size, 3)
         n = len(points)
-        near = [
-            np.linalg.norm(trial - p) / (SHORTEST[numbers[n]] + SHORTEST[numbers[k]])
-            for k, p in enumerate(points)
-        ]
+        near = [np.linalg.norm(trial - p) / (SHORTEST[numbers[n]] + SHORTEST[numbers[k]]) for k, p in enumerate(points)]
         if min(near) > 0.9:
             points.append(trial)
         else:
@@ -58,6 +55,4 @@ def random_crystal(model, rng, numbers_allowed, charge=0.0, waves=960, pairs=204
     # one program for all cells: the bounds on integers are part of its shape
     assert max(long_range.limits) <= 14
     long_range = EwaldParameters(long_range.alpha, long_range.cutoff, padded, (14, 14, 14))
-    return build_system(
-        model, numbers, points, cell=cell, charge=charge, capacity=pairs, long_range=long_range
-    )
+    return build_system(model, numbers, points, cell=cell, charge=charge, capacity=pairs, long_range=long_range)

@@ -50,23 +50,17 @@ def lammps_reference(style, path, symbols, positions, species, cell):
     """Energy (eV), forces (eV/Å) and stress (eV/Å³, ASE sign) of one configuration."""
     engine = load_lammps()
     try:
-        engine.commands_string(
-            "units metal\natom_style atomic\natom_modify map array sort 0 0.0\nboundary p p p"
-        )
+        engine.commands_string("units metal\natom_style atomic\natom_modify map array sort 0 0.0\nboundary p p p")
         (ax, _, _), (bx, by, _), (cx, cy, cz) = cell.tolist()
         engine.command(f"region box prism 0 {ax!r} 0 {by!r} 0 {cz!r} {bx!r} {cx!r} {cy!r} units box")
         engine.command(f"create_box {len(symbols)} box")
         n = len(positions)
-        engine.create_atoms(
-            n, list(range(1, n + 1)), [int(s) + 1 for s in species], positions.ravel().tolist()
-        )
+        engine.create_atoms(n, list(range(1, n + 1)), [int(s) + 1 for s in species], positions.ravel().tolist())
         engine.command("mass * 1.0")
         engine.command(f"pair_style {style}")
         engine.command(f"pair_coeff * * {path} {' '.join(symbols)}")
         engine.command("neighbor 1.0 bin")
-        engine.commands_string(
-            "compute p all pressure NULL virial\nthermo_style custom step pe c_p[1]\nrun 0"
-        )
+        engine.commands_string("compute p all pressure NULL virial\nthermo_style custom step pe c_p[1]\nrun 0")
         energy = engine.get_thermo("pe")
         forces = np.array(engine.gather_atoms("f", 1, 3)).reshape(n, 3)
         xx, yy, zz, xy, xz, yz = np.array(engine.numpy.extract_compute("p", 0, 1))
@@ -234,9 +228,7 @@ def test_forces_and_stress_are_derivatives(tmp_path):
     step = 1e-5
     for atom, axis in ((0, 0), (3, 2)):
         d = jnp.zeros_like(positions).at[atom, axis].set(step)
-        up, down = (
-            eam_energy(eam, positions + s * d, species, neighbors, jnp.asarray(cell))[0] for s in (1, -1)
-        )
+        up, down = (eam_energy(eam, positions + s * d, species, neighbors, jnp.asarray(cell))[0] for s in (1, -1))
         np.testing.assert_allclose(-(up - down) / (2 * step), result.forces[atom, axis], atol=1e-8)
     for a, b in ((0, 0), (2, 1)):
         strain = np.zeros((3, 3))
@@ -336,8 +328,6 @@ def test_single_precision(tmp_path):
     path = write(tmp_path / "x.eam.alloy")
     exact, _ = eam_energy(EAM.read(path), jnp.asarray(positions), jnp.asarray(species), neighbors)
     with jax.enable_x64(False):
-        energy, _ = eam_energy(
-            EAM.read(path), jnp.asarray(positions, jnp.float32), jnp.asarray(species), neighbors
-        )
+        energy, _ = eam_energy(EAM.read(path), jnp.asarray(positions, jnp.float32), jnp.asarray(species), neighbors)
         assert energy.dtype == jnp.float32
     np.testing.assert_allclose(energy, exact, rtol=1e-5)

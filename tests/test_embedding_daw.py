@@ -52,9 +52,7 @@ def heavy_states():
 
 def test_hydrogen_table():
     background = np.array(list(HARTREE_TABLE))
-    np.testing.assert_allclose(
-        daw_components(hydrogen(), background), list(HARTREE_TABLE.values()), rtol=0, atol=1e-6
-    )
+    np.testing.assert_allclose(daw_components(hydrogen(), background), list(HARTREE_TABLE.values()), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["O", "Na+", "Cl-"])

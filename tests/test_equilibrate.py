@@ -139,9 +139,7 @@ def test_chemical_potential_is_the_slope_in_the_total_charge(default):
     positions = [[0, 0, 0], [0, 0, 1.2], [0.9, 0.3, -0.6]]
 
     def energy(charge):
-        return float(
-            calculate(default, padded_cluster(default, [6, 8, 1], positions, charge), tolerance=1e-9).energy
-        )
+        return float(calculate(default, padded_cluster(default, [6, 8, 1], positions, charge), tolerance=1e-9).energy)
 
     found = calculate(default, padded_cluster(default, [6, 8, 1], positions, 0.3)).equilibration
     step = 1e-3

@@ -54,9 +54,7 @@ def test_against_an_integral_over_shells(other, label):
             s = start[:, None] + width[:, None] * x
             moment = s * (ion.number / s - np.asarray(density.potential(s)))
             average = np.sum(moment * w, axis=1) * width / (2 * r * shells)
-            energy -= np.sum(
-                w * (high - low) * 4 * np.pi * shells**2 * np.asarray(h.density(shells)) * average
-            )
+            energy -= np.sum(w * (high - low) * 4 * np.pi * shells**2 * np.asarray(h.density(shells)) * average)
         energy += ion.number / r - float(density.potential(r))
         ours = _table([(1, h), (ion.number, density)], np.array([r]))[0, 1, 0] / r
         assert ours == pytest.approx(energy, abs=2e-7)  # hydrogen is neutral: no q q/R part

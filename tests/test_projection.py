@@ -78,9 +78,7 @@ def test_derivative_against_finite_differences_and_batches():
     direction = np.random.default_rng(5).normal(size=weights.shape)
     step = 1e-6
     up, down = (project_weights(weights + s * step * direction, charges, mask, total) for s in (1, -1))
-    np.testing.assert_allclose(
-        np.einsum("abcd,cd->ab", jacobian, direction), (up - down) / (2 * step), atol=1e-7
-    )
+    np.testing.assert_allclose(np.einsum("abcd,cd->ab", jacobian, direction), (up - down) / (2 * step), atol=1e-7)
     batch = jnp.stack([weights, 2 * weights])
     both = jax.vmap(lambda w: project_weights(w, charges, mask, total))(batch)
     np.testing.assert_allclose(both[1], project_weights(2 * weights, charges, mask, total), atol=1e-12)

@@ -91,7 +91,7 @@ def test_hessian_and_infrared_of_four_salt_molecules(salt):
     # trace of the mass-weighted Hessian is the sum of squared wavenumbers, Σ intensities follows from Born charges
     weighted = np.diag(hessian) / np.repeat(masses, 3)
     squares = np.sign(found.wavenumbers) * np.asarray(found.wavenumbers) ** 2
-    assert np.sum(squares) == pytest.approx(521.4708984 ** 2 * np.sum(weighted), rel=1e-6)
+    assert np.sum(squares) == pytest.approx(521.4708984**2 * np.sum(weighted), rel=1e-6)
     born = np.asarray(respond(chosen, system, tolerance=1e-10).born_charges)
     total = 974.8802 * np.sum(born**2 / masses[:, None, None])  # km/mol for 1 e²/amu: 42.2561 (D/Å)² × 4.80320²
     assert np.sum(found.intensities) == pytest.approx(total, rel=1e-4)
@@ -102,9 +102,7 @@ def test_external_potential_shifts_the_energy_of_charges(salt):
     chosen, system = salt
     for charge in (0.0, 1.0):
         charged = eqx.tree_at(lambda s: s.total_charge, system, jnp.asarray(charge))
-        lifted = eqx.tree_at(
-            lambda s: s.external_potential, charged, jnp.full(8, 0.7), is_leaf=lambda x: x is None
-        )
+        lifted = eqx.tree_at(lambda s: s.external_potential, charged, jnp.full(8, 0.7), is_leaf=lambda x: x is None)
         a, b = calculate(chosen, charged), calculate(chosen, lifted)
         assert float(b.energy - a.energy) == pytest.approx(0.7 * charge, abs=1e-9)
         np.testing.assert_allclose(a.forces, b.forces, atol=1e-6)

@@ -55,9 +55,7 @@ LITHIDE = Shells((2, 1, 2.7), (1, 2, 0.6), (1, 1, 0.2))
 
 def test_hydrogen_check_values():
     expected = [[0.1602053, -0.1373000, -0.0683783], [0.0272737, -0.0917558, -0.0172968]]
-    np.testing.assert_allclose(
-        two_center_components(HYDROGEN, HYDROGEN, [1.4, 3.0]), expected, rtol=0, atol=1e-7
-    )
+    np.testing.assert_allclose(two_center_components(HYDROGEN, HYDROGEN, [1.4, 3.0]), expected, rtol=0, atol=1e-7)
 
 
 def xc_energy(n):

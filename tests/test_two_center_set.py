@@ -49,4 +49,3 @@ def test_chlorides_repel_in_rock_salt():
     pushed = calculate(chosen, build_system(chosen, atoms.numbers, atoms.positions, cell=atoms.cell[:]))
     assert float(pushed.energy - rest.energy) > 2.0
     assert 0.8 < float(rest.equilibration.charges[atoms.numbers == 11].min()) < 1.0
-

@@ -13,9 +13,7 @@ from ectjax.potential import System, potential_energy, solve_weights
 _AMU = constants.physical_constants["atomic mass constant"][0]
 WAVENUMBER = (constants.e / _AMU) ** 0.5 / constants.angstrom / (200 * constants.pi * constants.c)
 """cm⁻¹ of a mode whose force constant is 1 eV/(Å² amu)."""
-INTENSITY = (
-    constants.N_A * constants.e**2 / _AMU / (12 * constants.epsilon_0 * constants.c**2) * 1e-3
-)
+INTENSITY = constants.N_A * constants.e**2 / _AMU / (12 * constants.epsilon_0 * constants.c**2) * 1e-3
 """km/mol of a mode whose dipole derivative is 1 e/√amu."""
 
 

@@ -34,9 +34,7 @@ def fit_command(
     with console.status("building tables and compiling") as status:
         parameters, found, _, data, model = run_fit(
             checked,
-            lambda start, step, loss: status.update(
-                f"start {start + 1}, evaluation {step}, rms error {loss:.4f}"
-            ),
+            lambda start, step, loss: status.update(f"start {start + 1}, evaluation {step}, rms error {loss:.4f}"),
         )
     save_parameters(parameters, target)
     _print_result(console, checked, parameters, found, data, model)
@@ -51,9 +49,7 @@ def _print_result(console, config, parameters, found, data, model) -> None:
     with jax.enable_x64(True):
         figures = summary(model, data)
     fields = ("a", "b", "sigma", "kappa", "m")
-    table = Table(
-        "element", "a", "b", "sigma / bohr", "kappa / eV bohr^1.5", "m", title=f"parameters of {config.name}"
-    )
+    table = Table("element", "a", "b", "sigma / bohr", "kappa / eV bohr^1.5", "m", title=f"parameters of {config.name}")
     for row, (symbol, x) in enumerate(parameters.elements.items()):
         spread = [float(getattr(found.errors, k)[row]) for k in fields]
         cells = [f"{x[k]:.4f} ± {s:.4f}" for k, s in zip(fields, spread, strict=True)]

@@ -27,9 +27,7 @@ class DirectCoulomb(eqx.Module):
     matrix: Float[Array, "n n"] | None
 
     @classmethod
-    def prepare(
-        cls, positions: Float[Array, "n 3"], atom_mask: Bool[Array, " n"] | None = None
-    ) -> DirectCoulomb:
+    def prepare(cls, positions: Float[Array, "n 3"], atom_mask: Bool[Array, " n"] | None = None) -> DirectCoulomb:
         """Positions in Å, any float dtype; the result follows it."""
         n = positions.shape[0]
         mask = jnp.ones(n, bool) if atom_mask is None else jnp.asarray(atom_mask, bool)

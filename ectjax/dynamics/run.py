@@ -67,7 +67,7 @@ def virial(results: Results, cell) -> jax.Array:
 
 
 @eqx.filter_jit
-def _block(model, system, verlet: VerletList | None, wave_cell, integrator: Integrator, tolerance, moment: Moment, until):
+def _block(model, system, verlet: VerletList | None, wave_cell, integrator, tolerance, moment: Moment, until):
     """Steps until `until` or trouble. A step is only taken when its list is complete and its weights converged."""
 
     def going(carry):
@@ -125,9 +125,10 @@ def _moved(system: System, positions, cell) -> System:
 class Simulation:
     """A run in memory: model, system, neighbour list and integrator; `advance(until)` goes on to a step.
 
-    `tolerance` of the weights in eV, `accuracy` of the long-range sum as in `build_system`. Every `search_every` steps (0: never) a cold equilibration looks whether another
-    basin has become lower than the one the warm starts follow; if so the run goes on in it, and `released` sums the
-    energies in eV that were given up so. The conserved energy counts them.
+    `tolerance` of the weights in eV, `accuracy` of the long-range sum as in `build_system`. Every `search_every` steps
+    (0: never) a cold equilibration looks whether another basin has become lower than the one the warm starts follow; if
+    so the run goes on in it, and `released` sums the energies in eV that were given up so. The conserved energy counts
+    them.
     """
 
     def __init__(
@@ -204,8 +205,10 @@ class Simulation:
         self.system = eqx.tree_at(lambda s: s.long_range, self.system, long_range)
 
     def make_list(self, positions, cell, capacity: int | None = None) -> None:
-        """A neighbour list for these positions and, where the cell outgrew them, new wave vectors; `reference` remembers
-        what the list was made from."""
+        """A neighbour list for these positions and, where the cell outgrew them, new wave vectors.
+
+        `reference` remembers what the list was made from.
+        """
         positions = np.asarray(positions)
         cell = None if cell is None else np.asarray(cell)
         self.reference = (positions, cell)

@@ -66,9 +66,7 @@ def daw_components(density: SphericalDensity, background):
     r, weights = radial_quadrature(*terms)
     rho, slope = evaluate_density(terms, r)
     log_slope = np.divide(slope, rho, out=np.zeros_like(rho), where=rho > 0)
-    integrate = functools.partial(
-        _integrate, xp, xp.asarray(rho), xp.asarray(log_slope**2), xp.asarray(weights)
-    )
+    integrate = functools.partial(_integrate, xp, xp.asarray(rho), xp.asarray(log_slope**2), xp.asarray(weights))
     if xp is jnp:
         return integrate(background)
     rows = max(1, _CHUNK // r.size)
@@ -85,8 +83,7 @@ def _integrate(xp, rho, log_slope_squared, weights, background):
 def density_terms(density: SphericalDensity):
     """(coefficients, powers, exponents), each (K,) float64, of a Slater expansion, zero terms dropped."""
     c, n, a = (
-        np.asarray(x, dtype=np.float64).reshape(-1)
-        for x in (density.coefficients, density.powers, density.exponents)
+        np.asarray(x, dtype=np.float64).reshape(-1) for x in (density.coefficients, density.powers, density.exponents)
     )
     keep = c != 0.0
     return c[keep], n[keep], a[keep]

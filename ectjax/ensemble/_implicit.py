@@ -36,9 +36,7 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
         return project(product - first.shift * inside) + (v - inside)
 
     # a preconditioner changes the path to the solution, not the solution: keep derivatives out of it
-    c, normal, square, diagonal = jax.lax.stop_gradient(
-        (amplitudes, first.normal, first.normal_square, diagonal)
-    )
+    c, normal, square, diagonal = jax.lax.stop_gradient((amplitudes, first.normal, first.normal_square, diagonal))
 
     scale = screened(problem.screening, c, normal, jnp.maximum(jnp.abs(diagonal), CURVATURE_FLOOR))
 
@@ -60,12 +58,12 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
 
 @eqx.filter_custom_jvp
 def implicit_minimum(args, total_charge, starts, fixed):
-    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), its `Point`, and (one more step for free,
-    residual, iterations and evaluations of the descent that ended there, number of descents, evaluations of all).
+    """Amplitudes (N, S) of the lowest minimum reached from `starts` (K, N, S), its `Point`, and (one more step for
+    free, residual, iterations and evaluations of the descent that ended there, number of descents, evaluations of all).
 
-    Amplitudes are differentiable in `args` and `total_charge`; `starts` and `fixed` = (slopes, charges, mask, screening, tolerance,
-    max_iterations, rounds) are constants of the solve. After the starts, up to `rounds` times, descents from the
-    most promising moves away from the lowest end, for as long as that finds a lower one.
+    Amplitudes are differentiable in `args` and `total_charge`; `starts` and `fixed` = (slopes, charges, mask,
+    screening, tolerance, max_iterations, rounds) are constants of the solve. After the starts, up to `rounds` times,
+    descents from the most promising moves away from the lowest end, for as long as that finds a lower one.
     """
     slopes, charges, mask, screening, tolerance, max_iterations, rounds = fixed
     problem = Problem(slopes, args, charges, mask, total_charge, screening)

@@ -40,9 +40,7 @@ def retract(
     """
     c0 = normalise(amplitudes, mask)
     limit = jnp.asarray(_TILT_MAX, c0.dtype)
-    goal = (
-        2 * jnp.finfo(c0.dtype).eps * (jnp.abs(total_charge) + jnp.sqrt(jnp.asarray(c0.shape[0], c0.dtype)))
-    )
+    goal = 2 * jnp.finfo(c0.dtype).eps * (jnp.abs(total_charge) + jnp.sqrt(jnp.asarray(c0.shape[0], c0.dtype)))
 
     def measure(nu):
         c = _tilted(c0, charges, mask, nu)

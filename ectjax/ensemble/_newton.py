@@ -20,7 +20,7 @@ from ectjax.ensemble._screening import Screening, preconditioner
 
 _MAX_ROTATION = 0.7  # largest change of one atom's amplitude vector in one step
 CURVATURE_FLOOR = 0.2  # eV, smallest preconditioner entry
-_DAMPING = 0.8  # of a step without a line search: errors shrink wherever the preconditioner is right within a factor of 2
+_DAMPING = 0.8  # of a step without a line search: errors shrink where the preconditioner is right within a factor of 2
 _EMPTY = 1e-3  # amplitude below which a state counts as empty
 
 
@@ -110,15 +110,14 @@ def first_order(problem: Problem, amplitudes, point: Point) -> tuple[Multipliers
     return first, diagonal, jnp.maximum(jnp.max(jnp.abs(first.gradient)), missing)
 
 
-def _conjugate_gradient(hessian, gradient, precondition, max_steps, floor):
-    """Minimise the quadratic model; returns (direction, products, whether it stopped at negative curvature).
+def _conjugate_gradient(hessian, gradient, z0, precondition, max_steps, floor):
+    """Minimise the quadratic model, z0 being the preconditioned gradient; returns (direction, products).
 
     It stops where the norm has fallen by a factor that is the norm per atom (eV; at least 0.3), so that the work does
     not grow with N, or where no entry exceeds `floor`, in eV.
     """
     norm0 = jnp.sqrt(jnp.sum(gradient**2))
     goal = norm0 * jnp.minimum(0.3, norm0 / gradient.shape[0] ** 0.5)
-    z0 = precondition(gradient)
 
     def cond(carry):
         _, residual, _, _, steps, done = carry
@@ -153,13 +152,11 @@ def _conjugate_gradient(hessian, gradient, precondition, max_steps, floor):
         jnp.zeros((), jnp.int32),
         norm0 == 0,
     )
-    direction, _, _, _, steps, negative = jax.lax.while_loop(cond, body, start)
-    return direction, steps, negative
+    direction, _, _, _, steps, _ = jax.lax.while_loop(cond, body, start)
+    return direction, steps
 
 
-def minimise(
-    problem: Problem, amplitudes, *, tolerance, max_iterations: int, max_products: int = 60
-) -> NewtonState:
+def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int, max_products: int = 60) -> NewtonState:
     """Follow the energy down from `amplitudes` until the residual is below `tolerance` (eV).
 
     The start need not fulfil the constraints: it is the end of a step of zero length from an energy of infinity.
@@ -167,33 +164,39 @@ def minimise(
     charges, mask, total = problem.charges, problem.mask, problem.total_charge
     eps = jnp.finfo(amplitudes.dtype).eps
 
-    def tangential(state: NewtonState):
-        """The projection on the tangent space, and the preconditioner on it."""
-        c, first = state.amplitudes, state.first
-        curvature = jnp.maximum(jnp.abs(state.diagonal), CURVATURE_FLOOR)
+    def propose(state: NewtonState) -> NewtonState:
+        """The next direction; at the end one that costs nothing."""
+        c, first, diagonal = state.amplitudes, state.first, state.diagonal
+        curvature = jnp.maximum(jnp.abs(diagonal), CURVATURE_FLOOR)
         scale = preconditioner(problem.screening, c, first.normal, curvature)
 
         def project(v):
             return jnp.where(mask, tangent(v, c, first.normal, first.normal_square), 0.0)
 
-        return project, lambda v: project(scale(v))
-
-    def propose(state: NewtonState) -> NewtonState:
-        c, first, diagonal = state.amplitudes, state.first, state.diagonal
-        project, precondition = tangential(state)
-        _, product = jax.linearize(lambda x: evaluate(problem, x).gradient, c)
-
-        def hessian(v):
-            return project(product(v) - first.shift * v)
+        def precondition(v):
+            return project(scale(v))
 
         # beside integer states μ is clipped, and the gradient has a part along the normal that no step can remove
         gradient = project(first.gradient)
-        newton, products, _ = _conjugate_gradient(hessian, gradient, precondition, max_products, 0.2 * tolerance)
+        steepest = precondition(gradient)
+
+        def newton(_):
+            _, product = jax.linearize(lambda x: evaluate(problem, x).gradient, c)
+
+            def hessian(v):
+                return project(product(v) - first.shift * v)
+
+            return _conjugate_gradient(hessian, gradient, steepest, precondition, max_products, 0.2 * tolerance)
+
+        def last(_):
+            return -_DAMPING * steepest, jnp.zeros((), jnp.int32)
+
+        aim, products = jax.lax.cond(go_on(state), newton, last, None)
         empty = mask & (jnp.abs(c) < _EMPTY)
-        kick = jnp.where(empty & (diagonal < -2 * tolerance), 0.3, 0.0)
+        kick = jnp.where(empty & (diagonal < -2 * tolerance) & go_on(state), 0.3, 0.0)
         # a kick is only needed once nothing else moves
         stuck = jnp.max(jnp.abs(first.gradient)) <= tolerance
-        direction = jnp.where(stuck & jnp.any(kick > 0), kick, newton)
+        direction = jnp.where(stuck & jnp.any(kick > 0), kick, aim)
         length = jnp.sqrt(jnp.max(jnp.sum(direction**2, axis=1)))
         direction = direction * jnp.minimum(1.0, _MAX_ROTATION / jnp.where(length > 0, length, 1.0))
         slope = jnp.minimum(jnp.sum(gradient * direction), 0.0)
@@ -219,9 +222,7 @@ def minimise(
         begin = (jnp.ones((), c.dtype), c, state.point, jnp.zeros((), jnp.int32))
         _, moved, point, trials = jax.lax.while_loop(too_high, trial, begin)
         accepted = point.energy <= old + noise
-        moved, point = jax.tree.map(
-            lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point)
-        )
+        moved, point = jax.tree.map(lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point))
         first, diagonal, residual = first_order(problem, moved, point)
         # rounding bounds the residual from below: stop when neither energy nor residual falls any more
         flat = (old - point.energy <= noise) & (residual > 0.5 * state.residual) & (state.products < max_products)
@@ -240,13 +241,8 @@ def minimise(
     def go_on(state: NewtonState):
         return (state.residual > tolerance) & (state.iterations < max_iterations) & (state.stalled < 3)
 
-    def leave(state: NewtonState) -> NewtonState:
-        project, precondition = tangential(state)
-        return state._replace(direction=-_DAMPING * precondition(project(state.first.gradient)))
-
     def step(state: NewtonState) -> NewtonState:
-        state = move(state)
-        return jax.lax.cond(go_on(state), propose, leave, state)
+        return propose(move(state))
 
     return jax.lax.while_loop(go_on, step, before_any(amplitudes))
 

@@ -45,7 +45,6 @@ class Diatomic(NamedTuple):
         x = np.exp(-self.range_parameter * (np.asarray(r) - self.r_e))
         return self.d_e * (x * x - 2.0 * x)
 
-
     def reference(self, r, ion_pair: float = np.inf):
         """Energy in eV at r (…,) in Å: Morse's, and beyond 1.4 R_e the Coulomb attraction of two ions where lower.
 

@@ -14,9 +14,7 @@ from scipy.special import erfc
 
 from ectjax.pairs.fourier import KGrid
 
-_GAUSSIAN = (
-    1.0  # exponent γ of the reference charge exp(−γ r²): any value serves, the result does not depend on it
-)
+_GAUSSIAN = 1.0  # exponent γ of the reference charge exp(−γ r²): any value serves, the result does not depend on it
 
 
 def penetration_table(

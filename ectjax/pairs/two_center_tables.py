@@ -165,9 +165,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def two_center_array(
-    densities: Sequence[Sequence[SphericalDensity | None]], distances, **options
-) -> np.ndarray:
+def two_center_array(densities: Sequence[Sequence[SphericalDensity | None]], distances, **options) -> np.ndarray:
     """T, W, X of all pairs of states of E elements, (E, E, S, S, 3, n) in Hartree at distances (n,) in Bohr.
 
     densities : E rows of up to S states, None where an element has fewer. options : as `two_center_tables`.

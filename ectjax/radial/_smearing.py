@@ -53,9 +53,7 @@ def _pick(values, index):
 def smeared_terms(powers, exponents, distance, sigma):
     """(r^n e^{−ar}) ∗ Gaussian at `distance` (≥ 0), per term; all arguments broadcast to (..., K)."""
     shape = jnp.broadcast_shapes(powers.shape, exponents.shape, distance.shape, sigma.shape)
-    powers, exponents, distance, sigma = (
-        jnp.broadcast_to(v, shape) for v in (powers, exponents, distance, sigma)
-    )
+    powers, exponents, distance, sigma = (jnp.broadcast_to(v, shape) for v in (powers, exponents, distance, sigma))
     near = distance < 0.01 * sigma
     far = jnp.where(near, sigma, distance)
     plus = _pick(_scaled_moments(exponents, far, sigma, MAX_POWER + 1), powers + 1)
