@@ -12,6 +12,7 @@ from ectjax.neighbors import (
     VerletList,
     all_pairs,
     bucket_size,
+    computed_once,
     neighbor_list,
     pair_distances,
     pair_vectors,
@@ -201,3 +202,36 @@ def test_bad_input_is_one_clear_line(arguments, options, message):
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="skin is -1"):
         VerletList.build(np.zeros((1, 3)), skin=-1)
+
+
+def test_a_pass_computed_once_keeps_values_and_derivatives():
+    r = jnp.linspace(0.5, 2.0, 7)
+
+    def f(scale, r):
+        return scale * jnp.sin(r), {"square": r**2}
+
+    def once(scale, r, some=True):
+        return computed_once(f, jnp.asarray(some), scale, r)
+
+    def total(g):
+        return lambda scale, r: jnp.sum(g(scale, r)[0] ** 2) + jnp.sum(g(scale, r)[1]["square"])
+
+    for got, want in zip(jax.tree.leaves(once(2.0, r)), jax.tree.leaves(f(2.0, r)), strict=True):
+        np.testing.assert_array_equal(got, want)
+    for x in jax.tree.leaves(once(2.0, r, some=False)):
+        np.testing.assert_array_equal(x, jnp.zeros_like(r))
+    for derivative in (jax.grad, jax.jacfwd, lambda g, argnums: jax.hessian(g, argnums)):
+        for argnums in (0, 1):
+            got = jax.jit(derivative(total(once), argnums))(2.0, r)
+            np.testing.assert_allclose(got, derivative(total(f), argnums)(2.0, r), rtol=1e-12)
+    several = jax.vmap(lambda scale: once(scale, r)[0])(jnp.array([1.0, 3.0]))
+    np.testing.assert_allclose(several, jnp.stack([jnp.sin(r), 3 * jnp.sin(r)]))
+
+
+def test_padded_lists_keep_their_pairs():
+    positions = np.random.default_rng(0).uniform(0, 4, (6, 3))
+    short = neighbor_list(positions, np.eye(3) * 4.0, True, 3.0)
+    longer = short.padded(short.capacity + 100)
+    assert longer.capacity == short.capacity + 100 and short.padded(3).capacity == short.capacity
+    assert int(longer.mask.sum()) == int(short.mask.sum())
+    np.testing.assert_array_equal(full_rows(longer), full_rows(short))

@@ -9,6 +9,7 @@ from systems import model
 
 from ectjax import build_system, calculate, explain, solve_weights
 from ectjax.analysis import infrared, respond
+from ectjax.ensemble import HISTORY, foreseen_weights
 from ectjax.units import COULOMB_EV_ANGSTROM
 
 WATER = ([8, 1, 1], np.array([[0, 0, 0.02], [0.79, 0.1, 0.6], [-0.75, 0.0, 0.61]]))
@@ -146,3 +147,25 @@ def test_explain_names_the_fault():
     assert "atoms 1 and 2" in told and "Å apart" in told
     broken = eqx.tree_at(lambda m: m.state_energy, chosen, chosen.state_energy.at[1, 0].set(jnp.nan))
     assert "atom 0" in explain(broken, system)
+
+
+def test_corrected_amplitudes_are_nearer_to_the_minimum_than_those_of_a_solve_that_stopped_early(salt):
+    chosen, system = salt
+    exact = solve_weights(chosen, system)
+    rng = np.random.default_rng(3)
+    start = jnp.abs(exact.amplitudes + 0.01 * jnp.asarray(rng.normal(size=exact.amplitudes.shape))) ** 2
+    early = solve_weights(chosen, system, start, tolerance=10.0)  # no step at all: only the constraints are met
+    assert int(early.iterations) == 0 and float(early.residual) > 0.05
+
+    def error(amplitudes):
+        unit = amplitudes / jnp.linalg.norm(amplitudes, axis=1, keepdims=True)
+        return float(jnp.linalg.norm(unit - exact.amplitudes))
+
+    assert error(early.corrected) < 0.5 * error(early.amplitudes)
+    np.testing.assert_allclose(exact.corrected, exact.amplitudes, atol=1e-8)
+
+
+def test_foreseen_weights_continue_a_parabola():
+    t = -jnp.arange(HISTORY)[:, None, None]
+    curve = lambda t: jnp.array([[0.9, 0.4]]) + 0.01 * t + jnp.array([[-0.002, 0.001]]) * t**2  # noqa: E731
+    np.testing.assert_allclose(foreseen_weights(curve(t)), curve(jnp.ones((1, 1, 1)))[0] ** 2, rtol=1e-12)
