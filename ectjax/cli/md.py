@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge
+from ectjax.system import EWALD_ACCURACY
 
 
 class Ensemble(StrEnum):
@@ -51,7 +52,7 @@ def md(
     ] = 500,
     accuracy: Annotated[
         float, typer.Option(help="Error of the long-range sum's field in e/Å² (times 14.4: of forces in eV/Å).")
-    ] = 1e-7,
+    ] = EWALD_ACCURACY,
 ) -> None:
     """Molecular dynamics: trajectory, log, plot and a table; can be restarted after an interruption.
 

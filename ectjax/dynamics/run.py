@@ -23,8 +23,7 @@ from ectjax.units import BOLTZMANN_EV_PER_K
 
 FINE, LIST_WORN, NOT_CONVERGED = 0, 1, 2
 BOX_MARGIN = 1.03
-"""The Ewald wave vectors of a list are good for cells stretched up to this factor; then a new list is made."""
-
+"""Wave vectors and meshes are good for cells stretched up to this factor; then a new list and new ones are made."""
 
 LIST_GROWTH = 1.05
 """Ratio of successive sizes of neighbour lists: every slot costs in every step, a new size one compilation."""
@@ -74,18 +73,11 @@ def _block(model, system, verlet: VerletList | None, wave_cell, integrator, tole
         moment, _, flag = carry
         return (moment.step < until) & (flag == FINE)
 
-    def place_ahead(moment):
-        """Virial here, and positions and cell one step ahead: they do not depend on the forces there."""
-        old_virial = virial(moment.results, integrator.cell(moment.state))
-        nothing = jnp.zeros_like(moment.state.position)
-        ahead = integrator.step(moment.state, nothing, old_virial, jnp.zeros_like(old_virial))
-        return old_virial, ahead.position, integrator.cell(ahead)
-
     def outlook(moment):
         """Whether the list is good for the next step: known before the work that a worn list would waste."""
         if verlet is None:
             return jnp.zeros((), int)
-        _, positions, cell = place_ahead(moment)
+        _, positions, cell = _place_ahead(integrator, moment)
         worn = verlet.needs_rebuild(positions, cell)
         if cell is not None:
             worn = worn | _stretched(wave_cell, cell)
@@ -93,7 +85,7 @@ def _block(model, system, verlet: VerletList | None, wave_cell, integrator, tole
 
     def step(carry):
         moment, tally, _ = carry
-        old_virial, positions, cell = place_ahead(moment)
+        old_virial, positions, cell = _place_ahead(integrator, moment)
         new = calculate(model, _moved(system, positions, cell), foreseen_weights(moment.past), tolerance=tolerance)
         after = integrator.step(moment.state, new.forces, old_virial, virial(new, cell))
         past = jnp.concatenate([new.equilibration.corrected[None], moment.past[:-1]])
@@ -110,6 +102,14 @@ def _block(model, system, verlet: VerletList | None, wave_cell, integrator, tole
     none = jnp.zeros((), int)
     zero = Tally(none, none, jnp.zeros((), moment.results.energy.dtype))
     return jax.lax.while_loop(going, step, (moment, zero, outlook(moment)))
+
+
+def _place_ahead(integrator: Integrator, moment: Moment):
+    """Virial here, and positions and cell one step ahead: they do not depend on the forces there."""
+    old_virial = virial(moment.results, integrator.cell(moment.state))
+    nothing = jnp.zeros_like(moment.state.position)
+    ahead = integrator.step(moment.state, nothing, old_virial, jnp.zeros_like(old_virial))
+    return old_virial, ahead.position, integrator.cell(ahead)
 
 
 def _stretched(first, cell):
@@ -215,11 +215,12 @@ class Simulation:
         if cell is None and len(positions) <= ALL_PAIRS_LIMIT:
             return
         cutoff = self.model.cutoff
+        first = capacity is None and self.verlet is None
         if capacity is None:
-            capacity = 0 if self.verlet is None else self.system.neighbors.capacity
+            capacity = 0 if first else self.system.neighbors.capacity
         reach = cutoff + self.skin
         pairs = neighbor_list(positions, cell, cell is not None, reach, capacity=capacity, growth=LIST_GROWTH)
-        if self.verlet is None:  # the list of a crystal grows as soon as the crystal warms up
+        if first:  # the list of a crystal grows as soon as the crystal warms up
             pairs = pairs.padded(bucket_size(math.ceil(1.03 * pairs.capacity), LIST_GROWTH))
         self.verlet = VerletList(pairs, jnp.asarray(positions), _array(cell), cutoff, self.skin)
         self.system = eqx.tree_at(lambda s: s.neighbors, self.system, pairs)
@@ -269,10 +270,8 @@ class Simulation:
     def _cold_start(self) -> None:
         """Solve the step that failed from three cold starts and let the run warm-start from the result."""
         self.cold_starts += 1
-        state, old = self.moment.state, self.moment.results
-        old_virial = virial(old, self.integrator.cell(state))
-        ahead = self.integrator.step(state, jnp.zeros_like(state.position), old_virial, jnp.zeros_like(old_virial))
-        moved = _moved(self.system, ahead.position, self.integrator.cell(ahead))
+        _, positions, cell = _place_ahead(self.integrator, self.moment)
+        moved = _moved(self.system, positions, cell)
         results = self._cold(moved)
         step = int(self.moment.step) + 1
         if not bool(results.equilibration.converged):

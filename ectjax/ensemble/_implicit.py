@@ -18,7 +18,7 @@ import lineax as lx
 
 from ectjax.ensemble._manifold import tangent
 from ectjax.ensemble._moves import CANDIDATES, transfer_starts
-from ectjax.ensemble._newton import CURVATURE_FLOOR, Problem, before_any, evaluate, first_order, minimise, recalled
+from ectjax.ensemble._newton import Problem, before_any, evaluate, first_order, minimise, recalled
 from ectjax.ensemble._screening import preconditioner as screened
 
 
@@ -38,7 +38,7 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
     # a preconditioner changes the path to the solution, not the solution: keep derivatives out of it
     c, normal, square, diagonal = jax.lax.stop_gradient((amplitudes, first.normal, first.normal_square, diagonal))
 
-    scale = screened(problem.screening, c, normal, jnp.maximum(jnp.abs(diagonal), CURVATURE_FLOOR))
+    scale = screened(problem.screening, c, normal, diagonal)
 
     def preconditioner(v):
         inside = jnp.where(mask, tangent(v, c, normal, square), 0.0)

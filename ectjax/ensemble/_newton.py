@@ -19,7 +19,6 @@ from ectjax.ensemble._multipliers import Multipliers, multipliers
 from ectjax.ensemble._screening import Screening, preconditioner
 
 _MAX_ROTATION = 0.7  # largest change of one atom's amplitude vector in one step
-CURVATURE_FLOOR = 0.2  # eV, smallest preconditioner entry
 _DAMPING = 0.8  # of a step without a line search: errors shrink where the preconditioner is right within a factor of 2
 _EMPTY = 1e-3  # amplitude below which a state counts as empty
 
@@ -69,12 +68,11 @@ def recalled(slopes: Callable, args: PyTree, amplitudes: Array, known: Point) ->
 def _recalled_jvp(primals, tangents):
     slopes, args, amplitudes, _ = primals
     _, d_args, d_amplitudes, _ = tangents
-    changed = jax.tree.map(lambda d, x: jnp.zeros_like(x) if d is None else d, d_amplitudes, amplitudes)
 
     def point(args, amplitudes):
         return evaluate(Problem(slopes, args, None, None, None), amplitudes)
 
-    _, change = eqx.filter_jvp(point, (args, amplitudes), (d_args, changed))
+    _, change = eqx.filter_jvp(point, (args, amplitudes), (d_args, d_amplitudes))
     return recalled(*primals), change
 
 
@@ -167,8 +165,7 @@ def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int, ma
     def propose(state: NewtonState) -> NewtonState:
         """The next direction; at the end one that costs nothing."""
         c, first, diagonal = state.amplitudes, state.first, state.diagonal
-        curvature = jnp.maximum(jnp.abs(diagonal), CURVATURE_FLOOR)
-        scale = preconditioner(problem.screening, c, first.normal, curvature)
+        scale = preconditioner(problem.screening, c, first.normal, diagonal)
 
         def project(v):
             return jnp.where(mask, tangent(v, c, first.normal, first.normal_square), 0.0)

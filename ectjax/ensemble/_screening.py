@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ectjax.units import COULOMB_EV_ANGSTROM
 
+_CURVATURE_FLOOR = 0.2  # eV, what smaller and negative local curvatures count as at least
 _SAFE = 0.97  # largest part of an atom's susceptibility that its neighbours may screen; below 1, or directions turn
 _STRONGEST = 1.6  # a list that ends before the interaction does is made up for by no more than this
 
@@ -60,10 +61,11 @@ def preconditioner(
 ):
     """v → M⁻¹ v for tangential v (N, S): symmetric, positive semidefinite, tangential.
 
-    `normal` is the slope t of the charges, `diagonal` the positive local curvature D in eV. The constraints are met in
-    the metric of M, as its inverse on the tangent space wants: scaling first and projecting orthogonally afterwards
-    misjudges an atom whose states have very different curvatures.
+    `normal` is the slope t of the charges, `diagonal` the local curvature in eV, whose size with a floor is D. The
+    constraints are met in the metric of M, as its inverse on the tangent space wants: scaling first and projecting
+    orthogonally afterwards misjudges an atom whose states have very different curvatures.
     """
+    diagonal = jnp.maximum(jnp.abs(diagonal), _CURVATURE_FLOOR)
     weight = jnp.sum(amplitudes**2 / diagonal, axis=1, keepdims=True)
     weight = jnp.where(weight > 0, weight, 1.0)
 
