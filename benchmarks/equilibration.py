@@ -29,7 +29,8 @@ from ectjax.fitting.curves import read_diatomics
 from ectjax.potential import energy_and_slopes, geometry_terms
 from ectjax.system import open_system
 
-TOLERANCE = 5e-4  # eV, for forces within 1e-3 eV/Å
+FORCE_ERROR = 1e-3  # eV/Å
+TOLERANCE = 5e-4  # eV, for forces within FORCE_ERROR
 STEP = 0.006  # Å, what an atom moves in 1 fs at about 1000 K
 
 
@@ -116,11 +117,46 @@ def water_cluster(molecules: int, rng):
     return np.concatenate(numbers), np.concatenate(points), None
 
 
+@eqx.filter_jit
+def _descend(terms, charge, start, screening, limit, tolerance=1e-9, max_products=60):
+    problem = Problem(energy_and_slopes, terms, terms.state_charge, terms.state_mask, charge, screening)
+    return minimise(problem, start, tolerance=tolerance, max_iterations=limit, max_products=max_products)
+
+
+def history(model, system, terms, start, exact):
+    """After every Hessian product on the way down from amplitudes `start`: Newton steps begun, gradients and products
+    spent, and the root mean square and the largest error of the force components in eV/Å.
+
+    A Newton step is cut off after one, two, … products and its forces are looked at; then it is taken in full.
+    """
+    one, tolerance = jnp.asarray(1), jnp.asarray(TOLERANCE)
+    steps, spent = 0, 1
+
+    def errors(amplitudes):
+        given = calculate(model, system, amplitudes**2, tolerance=tolerance, max_iterations=jnp.asarray(0))
+        error = np.asarray(given.forces - exact)
+        return float(np.sqrt(np.mean(error**2))), float(np.abs(error).max())
+
+    yield steps, spent, *errors(start)
+    while True:
+        whole = _descend(terms, system.total_charge, start, terms.screening, one, tolerance)
+        if int(whole.iterations) == 0:
+            return
+        steps, cost, products = steps + 1, 0, 0
+        while cost < int(whole.evaluations) - 1:
+            products += 1
+            part = _descend(terms, system.total_charge, start, terms.screening, one, tolerance, jnp.asarray(products))
+            cost = int(part.evaluations) - 1  # the gradient at the start was counted before
+            yield steps, spent + cost, *errors(part.amplitudes)
+        start, spent = whole.amplitudes, spent + cost
+
+
 def iterations(sizes, molecules, count: int) -> None:
     """Medians over `count` structures of each size."""
     salt, water = load_model("two_center", ["Na", "Cl"]), load_model("default", ["H", "O"])
-    print(f"tolerance {TOLERANCE:g} eV; medians of {count} structures, largest force error of all")
-    print("system  atoms  start     Newton steps  gradients and products  the search's  force error, eV/Å")
+    print(f"to a force error of {FORCE_ERROR:g} eV/Å; medians of {count} structures")
+    print("                       root mean square      largest")
+    print("system  atoms  start     steps  products    steps  products    of the search")
     jobs = [("salt", salt, disordered_salt, n) for n in sizes] + [("water", water, water_cluster, n) for n in molecules]
     for name, model, make, size in jobs:
         seen: dict[str, list] = {"last": [], "foreseen": [], "cold": []}
@@ -130,31 +166,29 @@ def iterations(sizes, molecules, count: int) -> None:
             step = rng.normal(size=positions.shape)
             step *= STEP / np.sqrt(np.mean(np.sum(step**2, axis=1)))
             system = build_system(model, numbers, positions, cell=cell, skin=0.5)
-            cold = calculate(model, system, tolerance=jnp.asarray(TOLERANCE))
-            passed, weights = [], cold.equilibration.weights
+            terms = geometry_terms(model, system)
+            cold = calculate(model, system, tolerance=jnp.asarray(TOLERANCE)).equilibration
+            passed, weights = [], cold.weights
             for k in range(1, HISTORY + 1):
                 before = eqx.tree_at(lambda s: s.positions, system, system.positions - k * jnp.asarray(step))
                 found = calculate(model, before, weights, tolerance=jnp.asarray(TOLERANCE)).equilibration
                 passed.append(found)
                 weights = found.weights
-            last = calculate(model, system, passed[0].weights, tolerance=jnp.asarray(TOLERANCE))
-            weights = foreseen_weights(jnp.stack([found.corrected for found in passed]))
-            foreseen = calculate(model, system, weights, tolerance=jnp.asarray(TOLERANCE))
-            for start, out in (("last", last), ("foreseen", foreseen), ("cold", cold)):
-                exact = calculate(model, system, out.equilibration.weights, tolerance=jnp.asarray(1e-8))
-                e, error = out.equilibration, float(jnp.abs(out.forces - exact.forces).max())
-                seen[start].append((int(e.iterations), int(e.evaluations), int(e.search_evaluations), error))
+            exact = calculate(model, system, cold.weights, tolerance=jnp.asarray(1e-8))
+            starts = {
+                "last": passed[0].amplitudes,
+                "foreseen": jnp.sqrt(foreseen_weights(jnp.stack([found.corrected for found in passed]))),
+                "cold": start_amplitudes(terms.state_energy, terms.state_charge, terms.state_mask)[0],
+            }
+            for start, amplitudes in starts.items():
+                search = int(cold.search_evaluations) if start == "cold" else 0
+                passes = list(history(model, system, terms, amplitudes, exact.forces))
+                rms = next(row for row in passes if row[2] <= FORCE_ERROR)
+                largest = next(row for row in passes if row[3] <= FORCE_ERROR)
+                seen[start].append((*rms[:2], *largest[:2], search))
         for start, rows in seen.items():
-            steps, products, search, _ = np.median(np.array(rows), axis=0)
-            error = max(row[3] for row in rows)
-            row = f"{steps:10.0f}  {products:22.0f}  {search:12.0f}  {error:12.1e}"
-            print(f"{name:6s} {len(numbers):6d}  {start:8s} {row}", flush=True)
-
-
-@eqx.filter_jit
-def _descend(terms, charge, start, screening, limit):
-    problem = Problem(energy_and_slopes, terms, terms.state_charge, terms.state_mask, charge, screening)
-    return minimise(problem, start, tolerance=1e-9, max_iterations=limit)
+            a, b, c, d, search = np.median(np.array(rows), axis=0)
+            print(f"{name:6s} {len(numbers):6d}  {start:8s} {a:6.0f} {b:9.0f} {c:8.0f} {d:9.0f} {search:16.0f}", flush=True)
 
 
 def plot(sizes) -> None:

@@ -1,7 +1,10 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share; programs compiled quickly rather than well, here and in subprocesses."""
 
 import gc
+import os
 from types import SimpleNamespace
+
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # read when JAX is imported
 
 import jax
 import pytest
