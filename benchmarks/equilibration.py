@@ -6,13 +6,14 @@
 
 Hysteresis: diatomics from 0.8 to 12 Å and rock salt from 4 to 20 Å lattice constant, up and down with warm starts and
 cold at every point, with resonance and without; "followed" is what warm starts without `search` would give.
-Iterations: at a tolerance of 5e-4 eV, from a cold start, from the weights of the same structure one step of 1 fs at
+Iterations: gradients, of which every step takes one, to a force error of 1e-3 eV/Å: from a cold start, from the weights of the same structure one step of 1 fs at
 about 1000 K earlier ("last"), and from those foreseen as in dynamics from five steps ("foreseen"). The cost of
 searching for lower basins from cold stands by itself.
-Plot: the residual against gradients and products spent on disordered salt, with the Coulomb screening and without.
+Plot: the residual against gradients spent on disordered salt, with the Coulomb screening and without.
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import equinox as eqx
@@ -24,7 +25,8 @@ from ase.data import atomic_numbers
 
 from ectjax import System, build_system, calculate, load_model, solve_weights
 from ectjax.ensemble import HISTORY, foreseen_weights, start_amplitudes
-from ectjax.ensemble._newton import Problem, minimise
+from ectjax.ensemble._descent import minimise
+from ectjax.ensemble._problem import Problem
 from ectjax.fitting.curves import read_diatomics
 from ectjax.potential import energy_and_slopes, geometry_terms
 from ectjax.system import open_system
@@ -118,45 +120,36 @@ def water_cluster(molecules: int, rng):
 
 
 @eqx.filter_jit
-def _descend(terms, charge, start, screening, limit, tolerance=1e-9, max_products=60):
+def _descend(terms, charge, start, screening, limit, tolerance=1e-9):
     problem = Problem(energy_and_slopes, terms, terms.state_charge, terms.state_mask, charge, screening)
-    return minimise(problem, start, tolerance=tolerance, max_iterations=limit, max_products=max_products)
+    return minimise(problem, start, tolerance=tolerance, max_iterations=limit)
 
 
-def history(model, system, terms, start, exact):
-    """After every Hessian product on the way down from amplitudes `start`: Newton steps begun, gradients and products
-    spent, and the root mean square and the largest error of the force components in eV/Å.
-
-    A Newton step is cut off after one, two, … products and its forces are looked at; then it is taken in full.
-    """
-    one, tolerance = jnp.asarray(1), jnp.asarray(TOLERANCE)
-    steps, spent = 0, 1
-
-    def errors(amplitudes):
-        given = calculate(model, system, amplitudes**2, tolerance=tolerance, max_iterations=jnp.asarray(0))
+def spent(model, system, terms, start, exact) -> list[int]:
+    """Gradients on the way down from amplitudes `start` until the root mean square error of the force components is below
+    FORCE_ERROR, until the largest is, and until the residual is below TOLERANCE."""
+    tolerance, counts = jnp.asarray(TOLERANCE), [0, 0, 0]
+    for steps in itertools.count():
+        found = _descend(terms, system.total_charge, start, terms.screening, jnp.asarray(steps), tolerance)
+        given = calculate(model, system, found.amplitudes**2, tolerance=tolerance, max_iterations=jnp.asarray(0))
         error = np.asarray(given.forces - exact)
-        return float(np.sqrt(np.mean(error**2))), float(np.abs(error).max())
-
-    yield steps, spent, *errors(start)
-    while True:
-        whole = _descend(terms, system.total_charge, start, terms.screening, one, tolerance)
-        if int(whole.iterations) == 0:
-            return
-        steps, cost, products = steps + 1, 0, 0
-        while cost < int(whole.evaluations) - 1:
-            products += 1
-            part = _descend(terms, system.total_charge, start, terms.screening, one, tolerance, jnp.asarray(products))
-            cost = int(part.evaluations) - 1  # the gradient at the start was counted before
-            yield steps, spent + cost, *errors(part.amplitudes)
-        start, spent = whole.amplitudes, spent + cost
+        reached = (
+            np.sqrt(np.mean(error**2)) <= FORCE_ERROR,
+            np.abs(error).max() <= FORCE_ERROR,
+            found.residual <= TOLERANCE,
+        )
+        counts = [c or int(found.evaluations) * bool(r) for c, r in zip(counts, reached, strict=True)]
+        if all(counts):
+            return counts
 
 
 def iterations(sizes, molecules, count: int) -> None:
     """Medians over `count` structures of each size."""
     salt, water = load_model("two_center", ["Na", "Cl"]), load_model("default", ["H", "O"])
-    print(f"to a force error of {FORCE_ERROR:g} eV/Å; medians of {count} structures")
-    print("                       root mean square      largest")
-    print("system  atoms  start     steps  products    steps  products    of the search")
+    print(
+        f"gradients to a force error of {FORCE_ERROR:g} eV/Å and to a residual of {TOLERANCE:g} eV; medians of {count}"
+    )
+    print("system  atoms  start     rms error  largest error  residual  the search's")
     jobs = [("salt", salt, disordered_salt, n) for n in sizes] + [("water", water, water_cluster, n) for n in molecules]
     for name, model, make, size in jobs:
         seen: dict[str, list] = {"last": [], "foreseen": [], "cold": []}
@@ -182,13 +175,10 @@ def iterations(sizes, molecules, count: int) -> None:
             }
             for start, amplitudes in starts.items():
                 search = int(cold.search_evaluations) if start == "cold" else 0
-                passes = list(history(model, system, terms, amplitudes, exact.forces))
-                rms = next(row for row in passes if row[2] <= FORCE_ERROR)
-                largest = next(row for row in passes if row[3] <= FORCE_ERROR)
-                seen[start].append((*rms[:2], *largest[:2], search))
+                seen[start].append((*spent(model, system, terms, amplitudes, exact.forces), search))
         for start, rows in seen.items():
-            a, b, c, d, search = np.median(np.array(rows), axis=0)
-            print(f"{name:6s} {len(numbers):6d}  {start:8s} {a:6.0f} {b:9.0f} {c:8.0f} {d:9.0f} {search:16.0f}", flush=True)
+            a, b, c, search = np.median(np.array(rows), axis=0)
+            print(f"{name:6s} {len(numbers):6d}  {start:8s} {a:10.0f} {b:14.0f} {c:9.0f} {search:13.0f}", flush=True)
 
 
 def plot(sizes) -> None:
@@ -208,7 +198,7 @@ def plot(sizes) -> None:
         for axis, start in ((axes[0], last), (axes[1], cold)):
             for screening, style in ((terms.screening, "o-"), (None, "s:")):
                 spent, residuals = [], []
-                for limit in range(12):
+                for limit in range(40):
                     found = _descend(terms, system.total_charge, start, screening, jnp.asarray(limit))
                     spent.append(int(found.evaluations))
                     residuals.append(float(found.residual))
@@ -216,8 +206,8 @@ def plot(sizes) -> None:
                         break
                 label = f"{len(numbers)} ions, {'not ' if screening is None else ''}screened"
                 axis.semilogy(spent, residuals, style, color=colour, ms=4, lw=1.2, label=label)
-    axes[0].set(title="from the step before", xlabel="gradients and products", ylabel="residual (eV)")
-    axes[1].set(title="cold, ionic start", xlabel="gradients and products")
+    axes[0].set(title="from the step before", xlabel="gradients", ylabel="residual (eV)")
+    axes[1].set(title="cold, ionic start", xlabel="gradients")
     axes[0].legend(frameon=False, fontsize=8)
     file = Path(__file__).parent.parent / "docs" / "images" / "convergence.png"
     figure.savefig(file, dpi=150)

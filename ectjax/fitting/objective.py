@@ -108,7 +108,7 @@ def pair_energy(model: Model, species: Array, distance: Array, tolerance: float 
     """Energy in eV and charge of the first atom of a neutral pair at `distance` in Å."""
     distance = jnp.asarray(distance, model.state_energy.dtype)
     positions = jnp.zeros((2, 3), distance.dtype).at[1, 2].set(distance)
-    energy, result = potential_energy(model, open_system(species, positions), tolerance=tolerance, max_iterations=60)
+    energy, result = potential_energy(model, open_system(species, positions), tolerance=tolerance, max_iterations=200)
     return energy, result.charges[0]
 
 
@@ -124,7 +124,7 @@ def molecule_predictions(model: Model, data: MoleculeData, scales=BREATHING):
     """Energies (M, len(scales)) in eV of the neutral molecules, all distances scaled by each factor."""
 
     def energy(species, positions, scale):
-        return potential_energy(model, open_system(species, scale * positions), tolerance=1e-7, max_iterations=60)[0]
+        return potential_energy(model, open_system(species, scale * positions), tolerance=1e-7, max_iterations=200)[0]
 
     over_scales = jax.vmap(energy, (None, None, 0))
     return jax.vmap(over_scales, (0, 0, None))(data.species, data.positions, jnp.asarray(scales))
