@@ -4,7 +4,8 @@ import gc
 import os
 from types import SimpleNamespace
 
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # read when JAX is imported
+# read when JAX is imported
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 import jax
 import pytest

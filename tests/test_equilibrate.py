@@ -202,6 +202,15 @@ def test_an_iteration_limit_is_reported_not_hidden(default):
     assert not bool(found.converged) and float(found.residual) > 1e-7
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_no_energy_is_no_convergence(default, warm):
+    system = build_system(default, [11, 17], [[0, 0, 0], [0, 0, 2.4]])
+    lost = eqx.tree_at(lambda s: s.positions, system, system.positions.at[1, 0].set(jnp.nan))
+    start = jnp.where(default.state_mask[system.species], 0.3, 0.0) if warm else None
+    found = solve_weights(default, lost, start)
+    assert not bool(found.converged) and not np.isfinite(float(found.residual))
+
+
 def test_batches_by_vmap_equal_single_solves(default):
     rng = np.random.default_rng(6)
     systems = [padded_cluster(default, *random_cluster(rng, NUMBERS)) for _ in range(3)]

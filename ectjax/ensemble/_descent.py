@@ -122,6 +122,7 @@ def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int) ->
         accepted = point.energy <= old + noise
         moved, point = jax.tree.map(lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point))
         first, diagonal, residual = first_order(problem, moved, point)
+        residual = jnp.where(accepted, residual, state.residual)  # infinite where already the start has no energy
         # rounding bounds the residual from below: stop when neither energy nor residual falls any more
         flat = (old - point.energy <= noise) & (residual > 0.99 * state.residual)
         change = project(first.gradient - state.first.gradient, moved, first)
