@@ -1,4 +1,4 @@
-"""`ectjax fit CONFIG`: train a parameter set."""
+"""`ectjax fit CONFIG`: train a parameter set. `ectjax fit report MODEL`: measure one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,8 +6,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 
+class _RunUnlessNamed(TyperGroup):
+    """A group whose command `run` need not be named: `fit CONFIG` is `fit run CONFIG`."""
+
+    def parse_args(self, context, arguments):
+        if arguments and arguments[0] not in self.commands and arguments[0] != "--help":
+            arguments = ["run", *arguments]
+        return super().parse_args(context, arguments)
+
+
+fit_app = typer.Typer(
+    cls=_RunUnlessNamed, no_args_is_help=True, help="Train a parameter set (fit CONFIG), or measure one (fit report)."
+)
+
+
+@fit_app.command("run")
 def fit_command(
     config: Annotated[Path, typer.Argument(help="TOML file; see examples/fit.toml")],
     out: Annotated[Path | None, typer.Option(help="parameter file to write; NAME.json if not given")] = None,
@@ -39,6 +55,27 @@ def fit_command(
     save_parameters(parameters, target)
     _print_result(console, checked, parameters, found, data, model)
     console.print(f"written to {target}")
+
+
+@fit_app.command("report")
+def report_command(
+    model: Annotated[str, typer.Argument(help="name of a parameter set or path of a parameter file")],
+    out: Annotated[Path | None, typer.Option(help="new folder; report-MODEL if not given")] = None,
+    xtb: Annotated[bool | None, typer.Option("--xtb/--no-xtb", help="GFN2-xTB too (package tblite)")] = None,
+    pbe: Annotated[bool | None, typer.Option("--pbe/--no-pbe", help="PBE too (package pyscf)")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="every fourth molecule, none of the larger ones")] = False,
+) -> None:
+    """Measure a parameter set against references and other methods: a page with figures.
+
+    By default GFN2-xTB and PBE are computed where their packages are installed.
+    """
+    from ectjax.fitting.report import write_report
+
+    folder = Path(f"report-{Path(model).stem}") if out is None else out
+    console = Console(stderr=True)
+    with console.status("loading the model") as status:
+        table = write_report(model, folder, xtb=xtb, pbe=pbe, quick=quick, progress=status.update)
+    print(f"{table}\nwrote {folder / 'report.md'}")
 
 
 def _print_result(console, config, parameters, found, data, model) -> None:
