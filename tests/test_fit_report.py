@@ -9,11 +9,12 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 
 from ectjax import load_parameters
+from ectjax.fitting.crystals import RockSalt
 from ectjax.fitting.curves import read_diatomics
 from ectjax.fitting.molecules import g2_molecule
 from ectjax.fitting.report.engines import comparisons
 from ectjax.fitting.report.measure import measure_crystal, measure_molecule, measure_pair
-from ectjax.fitting.report.references import RockSalt, references_of
+from ectjax.fitting.report.references import references_of
 from ectjax.fitting.report.table import Findings, rows_of
 from ectjax.parameters import ParameterSet, save_parameters
 
@@ -91,7 +92,9 @@ def test_table_of_perfect_results_meets_every_bar():
     references = references_of(load_parameters("default"), quick=True)
     curves = np.array([p.morse(p.r_e * np.linspace(0.85, 2.2, 8)) for p in references.pairs])
     perfect = Findings(
-        pairs=[PairResult(e, p.r_e, p.d_e, p.charge_a, 0.0, 0.0) for e, p in zip(curves, references.pairs, strict=True)],
+        pairs=[
+            PairResult(e, p.r_e, p.d_e, p.charge_a, 0.0, 0.0) for e, p in zip(curves, references.pairs, strict=True)
+        ],
         held_out=[MoleculeResult(m.atomisation, m.atomisation, 0.0, 0.0, True) for m in references.held_out],
         dipoles=references.dipoles,
         crystals=[CrystalResult(c.constant, c.energy) for c in references.crystals],
@@ -124,7 +127,9 @@ def test_page_of_a_set_of_hydrogen(tmp_path, cli):
     text = (tmp_path / "page" / "report.md").read_text()
     pictures = re.findall(r"\]\((.*\.png)\)", text)
     assert set(pictures) == {"curves.png", "charges.png"} and all((tmp_path / "page" / p).is_file() for p in pictures)
-    assert "Na-Cl" in text.split("## Not covered")[1] and "| H-H | 0.741 |" in text and "curves of 1 diatomics" in done.out
+    assert (
+        "Na-Cl" in text.split("## Not covered")[1] and "| H-H | 0.741 |" in text and "curves of 1 diatomics" in done.out
+    )
     assert {p.name for p in tmp_path.iterdir()} == {"h.json", "page"}
     again = cli("fit", "report", tmp_path / "h.json", "--out", tmp_path / "page")
     assert again.code == 2 and "exists already" in again.err

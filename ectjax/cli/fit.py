@@ -28,6 +28,7 @@ def fit_command(
     config: Annotated[Path, typer.Argument(help="TOML file; see examples/fit.toml")],
     out: Annotated[Path | None, typer.Option(help="parameter file to write; NAME.json if not given")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check the configuration and stop")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint of an interrupted run")] = False,
 ) -> None:
     """Fit parameters to diatomic curves and charges, and write them with their provenance."""
     from ectjax.fitting.config import read_config
@@ -38,8 +39,13 @@ def fit_command(
         raise ValueError(f"{target} exists already; remove it or name another file with --out")
     if not target.parent.is_dir():
         raise ValueError(f"folder {target.parent} does not exist; make it or name another file with --out")
+    checkpoint = target.with_name(target.name + ".checkpoint")
+    if checkpoint.exists() and not resume:
+        raise ValueError(f"{checkpoint} is the checkpoint of an interrupted run; go on with --resume or remove it")
+    if resume and not checkpoint.exists():
+        raise ValueError(f"there is no checkpoint {checkpoint} to go on from; leave --resume out")
     console = Console()
-    counts = f"{len(checked.diatomics)} curves, {len(checked.molecules)} molecules"
+    counts = f"{len(checked.diatomics)} curves, {len(checked.molecules)} molecules, {len(checked.crystals)} crystals"
     console.print(f"{checked.name}: {', '.join(checked.elements)}; {counts}")
     if dry_run:
         console.print("configuration is sound; nothing was trained (--dry-run)")
@@ -51,8 +57,10 @@ def fit_command(
         parameters, found, _, data, model = run_fit(
             checked,
             lambda start, step, loss: status.update(f"start {start + 1}, evaluation {step}, rms error {loss:.4f}"),
+            checkpoint,
         )
     save_parameters(parameters, target)
+    checkpoint.unlink(missing_ok=True)
     _print_result(console, checked, parameters, found, data, model)
     console.print(f"written to {target}")
 
@@ -110,3 +118,11 @@ def _print_result(console, config, parameters, found, data, model) -> None:
             table.add_row(m.name, f"{error:+.3f}")
         console.print(table)
         console.print(f"mean absolute error of the molecules: {figures['molecules']:.3f} eV per atom")
+        if "validation" in parameters.provenance:
+            kept = ", ".join(parameters.provenance["validation"])
+            console.print(f"validation ({kept}): {figures['validation']:.3f} eV per atom")
+    if config.crystals:
+        table = Table("crystal", "error / eV per atom", title="training crystals, model less experiment")
+        for c, error in zip(config.crystals, figures["by_crystal"], strict=True):
+            table.add_row(c.formula, f"{error:+.3f}")
+        console.print(table)

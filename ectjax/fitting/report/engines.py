@@ -4,22 +4,15 @@ import importlib.util
 from functools import cache
 from typing import Protocol
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers, ground_state_magnetic_moments
 from ase.units import Hartree
 
 from ectjax.ase import ECTCalculator
-from ectjax.calculate import calculate
+from ectjax.fitting.padded import PaddedCalculator
 from ectjax.model import Model
-from ectjax.system import open_system
 from ectjax.units import DEBYE_IN_E_ANGSTROM
-
-PADDED_SIZES = (2, 4, 7, 14, 30)
-"""Molecules are padded to the next of these sizes, so that few programs are compiled."""
 
 
 class Engine(Protocol):
@@ -58,33 +51,6 @@ class ModelEngine:
 
     def atom(self, symbol: str) -> float:
         return 0.0
-
-
-class PaddedCalculator(Calculator):
-    """Energy, forces, charges and dipole of neutral molecules, cold-started, padded to one of `PADDED_SIZES`."""
-
-    implemented_properties = ["energy", "forces", "charges", "dipole"]  # noqa: RUF012
-
-    def __init__(self, model: Model):
-        super().__init__()
-        self._model = model
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
-        super().calculate(atoms, list(properties), list(system_changes))
-        count = len(self.atoms)
-        size = next((x for x in PADDED_SIZES if x >= count), count)
-        species = np.full(size, -1, np.int32)
-        positions = np.zeros((size, 3))
-        species[:count] = self._model.species_of(self.atoms.numbers)
-        positions[:count] = self.atoms.positions
-        with jax.enable_x64(True):
-            found = calculate(self._model, open_system(jnp.asarray(species), jnp.asarray(positions)))
-        self.results = {
-            "energy": float(found.energy),
-            "forces": np.array(found.forces)[:count],
-            "charges": np.array(found.equilibration.charges)[:count],
-            "dipole": np.array(found.dipole),
-        }
 
 
 class XTBEngine:
@@ -136,6 +102,7 @@ class PBECalculator(Calculator):
         from pyscf import dft, gto
 
         super().calculate(atoms, list(properties), list(system_changes))
+        assert self.atoms is not None
         geometry = list(zip(self.atoms.get_chemical_symbols(), self.atoms.positions.tolist(), strict=True))
         molecule = gto.M(atom=geometry, basis="def2-tzvp", spin=self._unpaired, verbose=0)
         field = dft.UKS(molecule, xc="pbe").density_fit()

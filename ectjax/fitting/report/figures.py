@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ectjax.fitting.crystals import RockSalt
 from ectjax.fitting.curves import Diatomic
 from ectjax.fitting.report.measure import CrystalResult, MoleculeResult, PairResult
-from ectjax.fitting.report.references import RockSalt
 
 COLORS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49")
 MARKERS = "osD^"
@@ -100,9 +100,7 @@ def plot_charges(
     figure.savefig(file, dpi=130)
 
 
-def plot_crystals(
-    crystals: Sequence[RockSalt], found: Mapping[str, Sequence[CrystalResult]], file: Path
-) -> None:
+def plot_crystals(crystals: Sequence[RockSalt], found: Mapping[str, Sequence[CrystalResult]], file: Path) -> None:
     """Deviations of lattice constants and atomisation energies of rock salt, in percent."""
     figure, (left, right) = _figure(1, 2, (9.0, 3.4))
     place, width = np.arange(len(crystals)), 0.8 / max(len(found), 1)

@@ -7,13 +7,13 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import atomic_numbers, covalent_radii, ground_state_magnetic_moments
 from ase.neighborlist import neighbor_list
-from ase.optimize import BFGS
 from scipy.optimize import minimize_scalar
 
+from ectjax.fitting.crystals import RockSalt
 from ectjax.fitting.curves import Diatomic
 from ectjax.fitting.molecules import Molecule
+from ectjax.fitting.padded import relax
 from ectjax.fitting.report.engines import Engine
-from ectjax.fitting.report.references import RockSalt
 from ectjax.units import DEBYE_IN_E_ANGSTROM
 
 SEARCH = np.linspace(0.7, 1.6, 19)
@@ -22,7 +22,6 @@ APART = 30.0
 """Å: atoms so far apart are separate."""
 BONDED = 1.25
 """A bond is shorter than this many sums of covalent radii."""
-FMAX, STEPS = 0.02, 300
 STRAINS = (0.85, 1.15)
 """Range of lattice constants, in units of the measured one."""
 
@@ -103,7 +102,7 @@ def measure_molecule(engine: Engine, entry: Molecule) -> MoleculeResult:
     first, second, before = neighbor_list("ijd", atoms, BONDED * covalent_radii[atoms.numbers].max() * 2)
     bonded = before < BONDED * (covalent_radii[atoms.numbers[first]] + covalent_radii[atoms.numbers[second]])
     try:
-        done = BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
+        done = relax(atoms)
     except Exception:  # whatever a method's own solver raises far from its minimum
         return MoleculeResult(fixed, np.nan, np.nan, np.nan, False)
     after = atoms.get_all_distances()[first, second]
@@ -112,7 +111,7 @@ def measure_molecule(engine: Engine, entry: Molecule) -> MoleculeResult:
         relaxed=free - float(atoms.get_potential_energy()),
         bonds=float(np.mean(np.abs(after - before)[bonded])) if bonded.any() else np.nan,
         dipole=float(np.linalg.norm(atoms.get_dipole_moment()) / DEBYE_IN_E_ANGSTROM),
-        done=bool(done),
+        done=done,
     )
 
 

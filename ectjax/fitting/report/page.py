@@ -186,8 +186,8 @@ def _page(parameters: ParameterSet, references: References, found: dict[str, Fin
         f"{checksum(parameters.content())[:16]}`, ectjax {__version__}.",
         "An asterisk marks what misses its bar. Errors are computed less measured; atomisation energies D_e without "
         "zero-point energies, of the G2 set. Training and held out by what the parameter file says it was trained on. "
-        "GFN2-xTB: spin polarised, of a diatomic the lowest number of unpaired electrons at every distance, crystals in "
-        "a cell of 64 atoms. PBE: def2-TZVP, a few molecules at the measured geometry.",
+        "GFN2-xTB: spin polarised, of a diatomic the lowest number of unpaired electrons at every distance, crystals "
+        "in a cell of 64 atoms. PBE: def2-TZVP, a few molecules at the measured geometry.",
         table,
         *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in names),
         "## Diatomics",

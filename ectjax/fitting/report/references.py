@@ -6,24 +6,11 @@ from importlib import resources
 from typing import NamedTuple
 
 from ase.data import chemical_symbols
-from ase.symbols import string2symbols
 
+from ectjax.fitting.crystals import RockSalt, read_crystals
 from ectjax.fitting.curves import Diatomic, read_diatomics
 from ectjax.fitting.molecules import Molecule, g2_molecule, read_molecules
 from ectjax.parameters import ParameterSet
-
-
-class RockSalt(NamedTuple):
-    """A crystal: formula, cubic lattice constant in Å, atomisation energy in eV per formula unit."""
-
-    formula: str
-    constant: float
-    energy: float
-
-    @property
-    def symbols(self) -> list[str]:
-        """Its two elements."""
-        return string2symbols(self.formula)
 
 
 class References(NamedTuple):
@@ -39,17 +26,18 @@ class References(NamedTuple):
     larger: list[Molecule]
     dipoles: dict[str, float]
     crystals: list[RockSalt]
+    trained_crystals: set[str]
     missing: list[str]
 
 
 def references_of(parameters: ParameterSet, quick: bool = False) -> References:
     """References for a parameter set. `quick` leaves the larger molecules out and takes every fourth of the others."""
     covered = set(parameters.elements)
-    seen = {*parameters.provenance.get("pairs", ()), *parameters.provenance.get("molecules", ())}
+    seen = {x for key in ("pairs", "molecules", "crystals") for x in parameters.provenance.get(key, ())}
     pairs = read_diatomics()
     split = read_molecules()[:: 4 if quick else 1]
     larger = [] if quick else _other_molecules({m.name for m in read_molecules()}, covered)
-    crystals = [RockSalt(x["formula"], float(x["a_angstrom"]), float(x["atomisation_ev"])) for x in _rows("rock_salt")]
+    crystals = read_crystals()
     missing = [f"{p.a}-{p.b}" for p in pairs if not {p.a, p.b} <= covered]
     missing += [m.name for m in split if not set(m.symbols) <= covered]
     missing += [f"crystal {c.formula}" for c in crystals if not set(c.symbols) <= covered]
@@ -61,8 +49,9 @@ def references_of(parameters: ParameterSet, quick: bool = False) -> References:
         trained=[m for m in molecules if m.name in seen],
         held_out=[m for m in molecules if m.name not in seen],
         larger=[m for m in larger if m.name not in seen],
-        dipoles={x["name"]: float(x["dipole_debye"]) for x in _rows("dipoles")},
+        dipoles=_dipoles(),
         crystals=[c for c in crystals if set(c.symbols) <= covered],
+        trained_crystals={c.formula for c in crystals if c.formula in seen},
         missing=missing,
     )
 
@@ -81,6 +70,7 @@ def _other_molecules(known: Collection[str], covered: set[str]) -> list[Molecule
     return found
 
 
-def _rows(name: str) -> list[dict[str, str]]:
-    text = (resources.files("ectjax.fitting") / "data" / f"{name}.csv").read_text()
-    return list(csv.DictReader(x for x in text.splitlines() if x.strip() and not x.startswith("#")))
+def _dipoles() -> dict[str, float]:
+    text = (resources.files("ectjax.fitting") / "data" / "dipoles.csv").read_text()
+    rows = csv.DictReader(x for x in text.splitlines() if x.strip() and not x.startswith("#"))
+    return {row["name"]: float(row["dipole_debye"]) for row in rows}
