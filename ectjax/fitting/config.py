@@ -24,6 +24,7 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
     "data": {"diatomics": str, "molecules": (str, bool), "crystals": (str, bool)},
     "start": {"set": str, **dict.fromkeys(BOUNDS, (int, float))},
     "bounds": {name: dict for name in BOUNDS},
+    "prior_widths": {name: (int, float) for name in BOUNDS},
     "train": {
         "steps": int,
         "tolerance": (int, float),
@@ -61,6 +62,7 @@ class FitConfig:
     start: dict[str, float | str]
     train: dict
     bounds: dict[str, dict[int, tuple[float, float]]]
+    prior_widths: dict[str, float]
 
 
 def read_config(path: str | Path) -> FitConfig:
@@ -94,6 +96,10 @@ def read_config(path: str | Path) -> FitConfig:
     states = {k: tuple(v) for k, v in states.items()} if isinstance(states, dict) else tuple(states)
     if not 0 <= train.get("validation", 0.0) < 1:
         raise ValueError(f"{path}: [train] validation = {train['validation']}; give a share of the molecules, 0 to 1")
+    widths = {k: float(v) for k, v in content.get("prior_widths", {}).items()}
+    for name, width in widths.items():
+        if not width > 0:
+            raise ValueError(f"{path}: [prior_widths] {name} = {width}; give a width > 0")
     bad = [f for f in train.get("fixed", []) if f not in BOUNDS]
     if bad:
         raise ValueError(f"{path}: [train] fixed names {', '.join(bad)}; allowed are {', '.join(BOUNDS)}")
@@ -112,6 +118,7 @@ def read_config(path: str | Path) -> FitConfig:
         start=dict(start),
         train=dict(train),
         bounds=_checked_bounds(path, content.get("bounds", {}), elements),
+        prior_widths=widths,
     )
 
 

@@ -167,7 +167,8 @@ class Weights(NamedTuple):
 
     charge: of 1 e against 1 D_e. molecule, crystal: of 1 eV per atom against 1 D_e. breathing: of a slope of 1 eV per
     atom and unit of scale against 1 eV per atom. measured: of the energy at the measured geometry against that at the
-    relaxed one, where there is one. prior: strength of the pull towards the start.
+    relaxed one, where there is one. prior: strength of the pull towards the start; widths: how
+    far a, b, sigma, kappa and m may move at unit cost, in their units.
     """
 
     charge: float = 1.0
@@ -176,6 +177,7 @@ class Weights(NamedTuple):
     breathing: float = 0.01
     measured: float = 0.3
     prior: float = 0.0
+    widths: tuple[float, float, float, float, float] = (1.0, 1.0, 1.0, 50.0, 1.0)
 
 
 def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights, start: Parameters):
@@ -200,8 +202,8 @@ def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights
         both = jnp.stack(_errors_per_atom(found, data.crystals.energies, 2.0 * np.ones(len(found))))
         crystal = np.sqrt(weights.crystal / len(found)) * both * np.sqrt([[1.0], [weights.breathing]])
     prior = [
-        np.sqrt(weights.prior / scale.size) * (x - y) / scale
-        for x, y, scale in zip(jax.tree.leaves(parameters), jax.tree.leaves(start), _prior_widths(start), strict=True)
+        np.sqrt(weights.prior / x.size) * (x - y) / width
+        for x, y, width in zip(jax.tree.leaves(parameters), jax.tree.leaves(start), weights.widths, strict=True)
     ]
     return (curve.ravel(), charge, molecule.ravel(), crystal.ravel(), prior), error
 
@@ -211,12 +213,6 @@ def _errors_per_atom(energies, reference, atoms):
     energies (M, 3 or more) in eV, the first at the scales `BREATHING`."""
     low, middle, high = energies[:, :3].T / atoms
     return middle - reference / atoms, (high - low) / (BREATHING[2] - BREATHING[0])
-
-
-def _prior_widths(start: Parameters) -> list[Array]:
-    """How far each kind of parameter may move at unit cost: 1 for prefactors, 1 bohr, 50 eV (e/bohr³)^-½."""
-    widths = Parameters(a=1.0, b=1.0, sigma=1.0, kappa=50.0, m=1.0)
-    return [jnp.full_like(x, w) for x, w in zip(jax.tree.leaves(start), jax.tree.leaves(widths), strict=True)]
 
 
 def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:

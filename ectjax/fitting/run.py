@@ -85,7 +85,9 @@ def run_fit(
 def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Checkpoint", report) -> Fit:
     """One start: a fit at measured geometries, then as many with relaxed ones as the configuration asks for."""
     train, start = config.train, start_parameters(config, index)
-    weights = {name: train[f"{name}_weight"] for name in Weights._fields if f"{name}_weight" in train}
+    given = {name: train[f"{name}_weight"] for name in Weights._fields if f"{name}_weight" in train}
+    widths = tuple(config.prior_widths.get(k, w) for k, w in zip(FIELDS, Weights().widths, strict=True))
+    weights = Weights(**given, prior=float(train.get("prior", 0.0)), widths=widths)
 
     def search(data: Data, begin: Parameters | None) -> Fit:
         return fit(
@@ -93,7 +95,7 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
             data,
             start,
             begin=begin,
-            weights=Weights(**weights, prior=float(train.get("prior", 0.0))),
+            weights=weights,
             fixed=(*(("m",) if config.pair == "coulomb" else ()), *train.get("fixed", ())),
             bounds=config.bounds,
             steps=int(train.get("steps", 60)),
@@ -103,8 +105,11 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
             keep=lambda parameters: kept.write(index, parameters),
         )
 
+    relaxations = int(train.get("relaxations", 0)) if data.molecules is not None else 0
+    if relaxations > 0:  # the same program for measured and for relaxed geometries
+        data = data._replace(molecules=data.molecules._replace(relaxed=data.molecules.positions))
     found = search(data, kept.parameters(index))
-    for _ in range(int(train.get("relaxations", 0))):
+    for _ in range(relaxations):
         found = search(_relaxed(assemble(basis, found.parameters), data), found.parameters)
     return found
 
