@@ -129,7 +129,7 @@ def _quadratic_fit(monkeypatch, **options):
     basis = SimpleNamespace(numbers=(1,))
     data = Data(None, SimpleNamespace(trained=np.zeros(1)) if options.pop("validate", False) else None)
     start = Parameters.uniform(1, a=0.0, b=0.5, sigma=0.5, kappa=0.0, m=1.0)
-    return fit(basis, data, start, fixed=("b", "sigma", "kappa", "m"), **options), stand_in
+    return fit(basis, data, start, fixed=("b", "sigma", "kappa", "m", "anion"), **options), stand_in
 
 
 def test_the_lowest_validation_error_wins(monkeypatch):

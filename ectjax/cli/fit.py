@@ -90,14 +90,15 @@ def _print_result(console, config, parameters, found, data, model) -> None:
     import jax
 
     from ectjax.fitting.objective import summary
+    from ectjax.parameters.store import FIELDS
 
     with jax.enable_x64(True):
         figures = summary(model, data)
-    fields = ("a", "b", "sigma", "kappa", "m")
-    table = Table("element", "a", "b", "sigma / bohr", "kappa / eV bohr^1.5", "m", title=f"parameters of {config.name}")
+    units = {"sigma": "sigma / bohr", "kappa": "kappa / eV bohr^1.5"}
+    table = Table("element", *(units.get(k, k) for k in FIELDS), title=f"parameters of {config.name}")
     for row, (symbol, x) in enumerate(parameters.elements.items()):
-        spread = [float(getattr(found.errors, k)[row]) for k in fields]
-        cells = [f"{x[k]:.4f} ± {s:.4f}" for k, s in zip(fields, spread, strict=True)]
+        spread = [float(getattr(found.errors, k)[row]) for k in FIELDS]
+        cells = [f"{x[k]:.4f} ± {s:.4f}" for k, s in zip(FIELDS, spread, strict=True)]
         table.add_row(symbol, *cells)
     console.print(table)
     table = Table("pair", "curve rms / D_e", "charge / e", "reference / e", title="training data")

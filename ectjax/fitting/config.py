@@ -40,8 +40,11 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "starts": int,
         "seed": int,
         "fixed": list,
+        "free": list,
     },
 }
+OPTIONAL = ("anion",)
+"""Parameters that stay at their start unless [train] free names them."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,9 @@ def read_config(path: str | Path) -> FitConfig:
     for name, width in widths.items():
         if not width > 0:
             raise ValueError(f"{path}: [prior_widths] {name} = {width}; give a width > 0")
+    bad = [f for f in train.get("free", []) if f not in OPTIONAL]
+    if bad:
+        raise ValueError(f"{path}: [train] free names {', '.join(bad)}; allowed are {', '.join(OPTIONAL)}")
     bad = [f for f in train.get("fixed", []) if f not in BOUNDS]
     if bad:
         raise ValueError(f"{path}: [train] fixed names {', '.join(bad)}; allowed are {', '.join(BOUNDS)}")

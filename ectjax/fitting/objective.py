@@ -168,7 +168,7 @@ class Weights(NamedTuple):
     charge: of 1 e against 1 D_e. molecule, crystal: of 1 eV per atom against 1 D_e. breathing: of a slope of 1 eV per
     atom and unit of scale against 1 eV per atom. measured: of the energy at the measured geometry against that at the
     relaxed one, where there is one. prior: strength of the pull towards the start; widths: how
-    far a, b, sigma, kappa and m may move at unit cost, in their units.
+    far a, b, sigma, kappa, m and anion may move at unit cost, in their units.
     """
 
     charge: float = 1.0
@@ -177,7 +177,7 @@ class Weights(NamedTuple):
     breathing: float = 0.01
     measured: float = 0.3
     prior: float = 0.0
-    widths: tuple[float, float, float, float, float] = (1.0, 1.0, 1.0, 50.0, 1.0)
+    widths: tuple[float, ...] = (1.0, 1.0, 1.0, 50.0, 1.0, 1.0)
 
 
 def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights, start: Parameters):

@@ -13,7 +13,7 @@ from ectjax.system import open_system
 
 PADDED_SIZES = (2, 4, 7, 14, 30)
 """Molecules are padded to the next of these numbers of atoms."""
-FMAX, STEPS = 0.02, 300
+FMAX, STEPS, MAXSTEP = 0.02, 300, 0.05
 
 
 class PaddedCalculator(Calculator):
@@ -46,5 +46,8 @@ class PaddedCalculator(Calculator):
 
 
 def relax(atoms: Atoms) -> bool:
-    """Move atoms with a calculator to the nearest minimum; whether every force is below `FMAX` eV/Å."""
-    return bool(BFGS(atoms, logfile=None).run(fmax=FMAX, steps=STEPS))
+    """Move atoms with a calculator to the nearest minimum; whether every force is below `FMAX` eV/Å.
+
+    Steps are short (`MAXSTEP` Å): longer ones leap over barriers into other molecules.
+    """
+    return bool(BFGS(atoms, logfile=None, maxstep=MAXSTEP).run(fmax=FMAX, steps=STEPS))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ectjax.fitting.config import FitConfig
+from ectjax.fitting.config import OPTIONAL, FitConfig
 from ectjax.fitting.crystals import crystal_data
 from ectjax.fitting.objective import Data, Weights, curve_data, molecule_data, relaxed_molecules, summary
 from ectjax.fitting.train import Fit, fit
@@ -26,7 +26,7 @@ STARTS = {"a": (0.1, 1.2), "b": (-0.3, 0.6), "sigma": (0.5, 2.0), "kappa": (1.0,
 def start_parameters(config: FitConfig, index: int) -> Parameters:
     """Start number `index`: the configured one for 0, then draws from `STARTS` under the configured seed."""
     n = len(config.elements)
-    base = {"a": 0.5, "b": 0.0, "sigma": 1.0, "kappa": 20.0, "m": 1.0}
+    base = {"a": 0.5, "b": 0.0, "sigma": 1.0, "kappa": 20.0, "m": 1.0, "anion": 1.0}
     base.update({k: float(v) for k, v in config.start.items() if k != "set"})
     values = {k: np.full(n, base[k]) for k in base}
     if "set" in config.start:
@@ -89,6 +89,9 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
     widths = tuple(config.prior_widths.get(k, w) for k, w in zip(FIELDS, Weights().widths, strict=True))
     weights = Weights(**given, prior=float(train.get("prior", 0.0)), widths=widths)
 
+    held = {f for f in OPTIONAL if f not in train.get("free", ())} | set(train.get("fixed", ()))
+    fixed = tuple(f for f in FIELDS if f in held or (f == "m" and config.pair == "coulomb"))
+
     def search(data: Data, begin: Parameters | None) -> Fit:
         return fit(
             basis,
@@ -96,7 +99,7 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
             start,
             begin=begin,
             weights=weights,
-            fixed=(*(("m",) if config.pair == "coulomb" else ()), *train.get("fixed", ())),
+            fixed=fixed,
             bounds=config.bounds,
             steps=int(train.get("steps", 60)),
             tolerance=float(train.get("tolerance", 1e-5)),
@@ -105,11 +108,11 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
             keep=lambda parameters: kept.write(index, parameters),
         )
 
-    relaxations = int(train.get("relaxations", 0)) if data.molecules is not None else 0
-    if relaxations > 0:  # the same program for measured and for relaxed geometries
-        data = data._replace(molecules=data.molecules._replace(relaxed=data.molecules.positions))
+    molecules, relaxations = data.molecules, int(train.get("relaxations", 0))
+    if molecules is not None and relaxations > 0:  # the same program for measured and for relaxed geometries
+        data = data._replace(molecules=molecules._replace(relaxed=molecules.positions))
     found = search(data, kept.parameters(index))
-    for _ in range(relaxations):
+    for _ in range(relaxations if molecules is not None else 0):
         found = search(_relaxed(assemble(basis, found.parameters), data), found.parameters)
     return found
 

@@ -65,7 +65,7 @@ class XTBEngine:
         from tblite.ase import TBLite
 
         polarised = {"spin_polarization": 1.0} if unpaired else {}
-        return TBLite(method="GFN2-xTB", multiplicity=unpaired + 1, verbosity=0, max_iterations=500, **polarised)
+        return TBLite(method="GFN2-xTB", multiplicity=unpaired + 1, verbosity=0, **polarised)
 
     def spins(self, lowest: int, highest: int) -> list[int]:
         return list(range(lowest, highest + 1, 2))
