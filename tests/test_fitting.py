@@ -173,8 +173,16 @@ def test_validation_split_is_drawn_from_the_seed(tmp_path):
     assert validation_of(config).tolist() == validation_of(config).tolist() and validation_of(config).sum() == 1
 
 
+def test_resonance_with_anions_is_scaled():
+    """Of the states 0, -1, +1 the links to -1 are scaled by `anion`, the link between 0 and +1 is not."""
+    basis = build_basis(["C"])
+    assert basis.labels[0] == ("0", "-1", "+1")
+    resonance = assemble(basis, Parameters.uniform(1, kappa=20.0, anion=0.25)).resonance[0]
+    np.testing.assert_allclose(resonance, [[0, 5, 20], [5, 0, 0], [20, 0, 0]])
+
+
 def test_crystals():
-    """Rock salt with the shipped set: bound as measured within 8 %, and less so when expanded."""
+    """Rock salt with a shipped set: bound as measured within 8 %, and less so when expanded."""
     model = load_model("two_center", ["Na", "Cl"], dtype="float64")
     salt = [c for c in read_crystals() if c.formula == "NaCl"]
     data = crystal_data(salt, build_basis(["Na", "Cl"], pair="two_center"))
