@@ -1,18 +1,20 @@
 """How the equilibration behaves: hysteresis along scans, and iterations against system size.
 
     python benchmarks/equilibration.py hysteresis
-    python benchmarks/equilibration.py iterations [--atoms 64 512 1728 4096] [--molecules 22 64 216]
+    python benchmarks/equilibration.py iterations [--atoms 64 512 …] [--molecules 22 64 …] [--displacement 0.15]
     python benchmarks/equilibration.py plot [--atoms 64 512]     # docs/images/convergence.png
 
 Hysteresis: diatomics from 0.8 to 12 Å and rock salt from 4 to 20 Å lattice constant, up and down with warm starts and
 cold at every point, with resonance and without; "followed" is what warm starts without `search` would give.
-Iterations: at a tolerance of 5e-4 eV, from a cold start, from the weights of the same structure one step of 1 fs at
-about 1000 K earlier ("last"), and from those foreseen as in dynamics from five steps ("foreseen"). The cost of
-searching for lower basins from cold stands by itself.
-Plot: the residual against gradients and products spent on disordered salt, with the Coulomb screening and without.
+Iterations: gradients, of which every step takes one, to a force error of 1e-3 eV/Å: from a cold start, from the weights
+of the same structure one step of 1 fs at about 1000 K earlier ("last"), and from those foreseen as in dynamics from
+five steps ("foreseen"). What searching for lower basins costs from cold stands by itself.
+Plot: the residual against gradients spent on disordered salt, with the Coulomb screening and without.
 """
 
 import argparse
+import itertools
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -24,7 +26,8 @@ from ase.data import atomic_numbers
 
 from ectjax import System, build_system, calculate, load_model, solve_weights
 from ectjax.ensemble import HISTORY, foreseen_weights, start_amplitudes
-from ectjax.ensemble._newton import Problem, minimise
+from ectjax.ensemble._descent import minimise
+from ectjax.ensemble._problem import Problem
 from ectjax.fitting.curves import read_diatomics
 from ectjax.potential import energy_and_slopes, geometry_terms
 from ectjax.system import open_system
@@ -97,11 +100,11 @@ def hysteresis() -> None:
     print(f"largest of all: {max(worst):.1e} eV")
 
 
-def disordered_salt(atoms: int, rng):
-    """A cube of rock salt with every atom displaced by 0.3 Å rms in each direction."""
+def disordered_salt(atoms: int, rng, displacement: float = 0.15):
+    """A cube of rock salt, every atom displaced by so many Å rms in each direction; 0.15 is a crystal near melting."""
     cells = round((atoms / 8) ** (1 / 3))
     crystal = bulk("NaCl", "rocksalt", a=5.8, cubic=True).repeat(cells)
-    return crystal.numbers, crystal.positions + rng.normal(scale=0.3, size=(len(crystal), 3)), crystal.cell[:]
+    return crystal.numbers, crystal.positions + rng.normal(scale=displacement, size=(len(crystal), 3)), crystal.cell[:]
 
 
 def water_cluster(molecules: int, rng):
@@ -118,46 +121,38 @@ def water_cluster(molecules: int, rng):
 
 
 @eqx.filter_jit
-def _descend(terms, charge, start, screening, limit, tolerance=1e-9, max_products=60):
+def _descend(terms, charge, start, screening, limit, tolerance=1e-9):
     problem = Problem(energy_and_slopes, terms, terms.state_charge, terms.state_mask, charge, screening)
-    return minimise(problem, start, tolerance=tolerance, max_iterations=limit, max_products=max_products)
+    return minimise(problem, start, tolerance=tolerance, max_iterations=limit)
 
 
-def history(model, system, terms, start, exact):
-    """After every Hessian product on the way down from amplitudes `start`: Newton steps begun, gradients and products
-    spent, and the root mean square and the largest error of the force components in eV/Å.
-
-    A Newton step is cut off after one, two, … products and its forces are looked at; then it is taken in full.
-    """
-    one, tolerance = jnp.asarray(1), jnp.asarray(TOLERANCE)
-    steps, spent = 0, 1
-
-    def errors(amplitudes):
-        given = calculate(model, system, amplitudes**2, tolerance=tolerance, max_iterations=jnp.asarray(0))
+def spent(model, system, terms, start, exact) -> list[int]:
+    """Gradients on the way down from amplitudes `start` until the root mean square error of all force components is
+    below FORCE_ERROR, until the largest error is, and until the residual is below TOLERANCE."""
+    tolerance, counts = jnp.asarray(TOLERANCE), [0, 0, 0]
+    for steps in itertools.count():
+        found = _descend(terms, system.total_charge, start, terms.screening, jnp.asarray(steps), tolerance)
+        given = calculate(model, system, found.amplitudes**2, tolerance=tolerance, max_iterations=jnp.asarray(0))
         error = np.asarray(given.forces - exact)
-        return float(np.sqrt(np.mean(error**2))), float(np.abs(error).max())
-
-    yield steps, spent, *errors(start)
-    while True:
-        whole = _descend(terms, system.total_charge, start, terms.screening, one, tolerance)
-        if int(whole.iterations) == 0:
-            return
-        steps, cost, products = steps + 1, 0, 0
-        while cost < int(whole.evaluations) - 1:
-            products += 1
-            part = _descend(terms, system.total_charge, start, terms.screening, one, tolerance, jnp.asarray(products))
-            cost = int(part.evaluations) - 1  # the gradient at the start was counted before
-            yield steps, spent + cost, *errors(part.amplitudes)
-        start, spent = whole.amplitudes, spent + cost
+        reached = (
+            np.sqrt(np.mean(error**2)) <= FORCE_ERROR,
+            np.abs(error).max() <= FORCE_ERROR,
+            found.residual <= TOLERANCE,
+        )
+        counts = [c or int(found.evaluations) * bool(r) for c, r in zip(counts, reached, strict=True)]
+        if all(counts) or int(found.iterations) < steps:
+            return counts
 
 
-def iterations(sizes, molecules, count: int) -> None:
+def iterations(sizes, molecules, count: int, displacement: float) -> None:
     """Medians over `count` structures of each size."""
     salt, water = load_model("two_center", ["Na", "Cl"]), load_model("default", ["H", "O"])
-    print(f"to a force error of {FORCE_ERROR:g} eV/Å; medians of {count} structures")
-    print("                       root mean square      largest")
-    print("system  atoms  start     steps  products    steps  products    of the search")
-    jobs = [("salt", salt, disordered_salt, n) for n in sizes] + [("water", water, water_cluster, n) for n in molecules]
+    print(
+        f"gradients to a force error of {FORCE_ERROR:g} eV/Å and to a residual of {TOLERANCE:g} eV; medians of {count}"
+    )
+    print("system  atoms  start     rms error  largest error  residual  the search's")
+    disordered = partial(disordered_salt, displacement=displacement)
+    jobs = [("salt", salt, disordered, n) for n in sizes] + [("water", water, water_cluster, n) for n in molecules]
     for name, model, make, size in jobs:
         seen: dict[str, list] = {"last": [], "foreseen": [], "cold": []}
         for seed in range(count):
@@ -182,13 +177,10 @@ def iterations(sizes, molecules, count: int) -> None:
             }
             for start, amplitudes in starts.items():
                 search = int(cold.search_evaluations) if start == "cold" else 0
-                passes = list(history(model, system, terms, amplitudes, exact.forces))
-                rms = next(row for row in passes if row[2] <= FORCE_ERROR)
-                largest = next(row for row in passes if row[3] <= FORCE_ERROR)
-                seen[start].append((*rms[:2], *largest[:2], search))
+                seen[start].append((*spent(model, system, terms, amplitudes, exact.forces), search))
         for start, rows in seen.items():
-            a, b, c, d, search = np.median(np.array(rows), axis=0)
-            print(f"{name:6s} {len(numbers):6d}  {start:8s} {a:6.0f} {b:9.0f} {c:8.0f} {d:9.0f} {search:16.0f}", flush=True)
+            a, b, c, search = np.median(np.array(rows), axis=0)
+            print(f"{name:6s} {len(numbers):6d}  {start:8s} {a:10.0f} {b:14.0f} {c:9.0f} {search:13.0f}", flush=True)
 
 
 def plot(sizes) -> None:
@@ -208,7 +200,7 @@ def plot(sizes) -> None:
         for axis, start in ((axes[0], last), (axes[1], cold)):
             for screening, style in ((terms.screening, "o-"), (None, "s:")):
                 spent, residuals = [], []
-                for limit in range(12):
+                for limit in range(40):
                     found = _descend(terms, system.total_charge, start, screening, jnp.asarray(limit))
                     spent.append(int(found.evaluations))
                     residuals.append(float(found.residual))
@@ -216,8 +208,8 @@ def plot(sizes) -> None:
                         break
                 label = f"{len(numbers)} ions, {'not ' if screening is None else ''}screened"
                 axis.semilogy(spent, residuals, style, color=colour, ms=4, lw=1.2, label=label)
-    axes[0].set(title="from the step before", xlabel="gradients and products", ylabel="residual (eV)")
-    axes[1].set(title="cold, ionic start", xlabel="gradients and products")
+    axes[0].set(title="from the step before", xlabel="gradients", ylabel="residual (eV)")
+    axes[1].set(title="cold, ionic start", xlabel="gradients")
     axes[0].legend(frameon=False, fontsize=8)
     file = Path(__file__).parent.parent / "docs" / "images" / "convergence.png"
     figure.savefig(file, dpi=150)
@@ -230,6 +222,7 @@ def main() -> None:
     parser.add_argument("--atoms", type=int, nargs="*", default=[64, 512, 1728, 4096])
     parser.add_argument("--molecules", type=int, nargs="*", default=[22, 64, 216])
     parser.add_argument("--structures", type=int, default=5)
+    parser.add_argument("--displacement", type=float, default=0.15, help="of the salt's ions in each direction, Å")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     if options.part == "hysteresis":
@@ -237,7 +230,7 @@ def main() -> None:
     elif options.part == "plot":
         plot(options.atoms[:2])
     else:
-        iterations(options.atoms, options.molecules, options.structures)
+        iterations(options.atoms, options.molecules, options.structures, options.displacement)
 
 
 if __name__ == "__main__":

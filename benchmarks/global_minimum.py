@@ -151,8 +151,8 @@ def main() -> None:
         total, missed = total + options.systems, missed + len(failures)
         say(
             f"{name}: {len(failures)} missed ({', '.join(f'{k} {v}' for k, v in counts.items())}); a random start "
-            f"finds the minimum in {100 * np.mean(share):.0f} % of cases; gradients and Hessian products per cold "
-            f"solve: median {np.median(cost):.0f}, 95 % {np.quantile(cost, 0.95):.0f}; residual above 1e-7 eV in "
+            f"finds the minimum in {100 * np.mean(share):.0f} % of cases; gradients per cold solve: "
+            f"median {np.median(cost):.0f}, 95 % {np.quantile(cost, 0.95):.0f}; residual above 1e-7 eV in "
             f"{np.sum(np.array(residuals) > 1e-7)} cases, largest {max(residuals):.1e} eV"
         )
         for line in failures:

@@ -72,7 +72,7 @@ class ECTCalculator(Calculator):
         embedding: str | None = None,
         skin: float = 1.0,
         tolerance: float | None = None,
-        max_iterations: int = 100,
+        max_iterations: int = 300,
         warm_start: float = 0.3,
         **options,
     ):

@@ -139,7 +139,7 @@ def ect_neighbor_list(
     capacity_multiplier: float = 1.25,
     fractional_coordinates: bool | None = None,
     tolerance: float | None = None,
-    max_iterations: int = 100,
+    max_iterations: int = 300,
     **model_options,
 ) -> tuple[partition.NeighborListFns, ECTEnergy]:
     """Neighbour functions and energy function of the model for jax-md.

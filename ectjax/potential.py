@@ -218,7 +218,7 @@ def solve_terms(
     search: bool | None = None,
     rounds: int = ROUNDS,
     tolerance: float | None = None,
-    max_iterations: int = 100,
+    max_iterations: int = 300,
     throw: bool = False,
 ) -> Equilibration:
     """Equilibrated weights of prepared terms, differentiable in them and in the total charge.

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
 
+from ectjax import __version__
 from ectjax.tables.store import table_directory
 
 
@@ -121,6 +122,9 @@ def test_bad_structures_are_refused_in_one_line(cli, tmp_path):
     garbage.write_text("this is no structure\n")
     refused(cli("energy", garbage), "cannot read")
     refused(cli("energy", tmp_path / "absent.xyz"), "no such file")
+    refused(cli("energy", tmp_path), "a folder")
+    (misspelt := tmp_path / "misspelt.xyz").write_text("1\n\nHh 0 0 0\n")
+    refused(cli("energy", misspelt), "spelling")
 
 
 def test_unreachable_charge_states_the_range(cli, salt):
@@ -202,3 +206,8 @@ def test_help_is_quick_and_light():
     assert done.returncode == 0, done.stderr
     for command in ("energy", "relax", "md", "scan", "tables", "fit"):
         assert command in done.stdout
+
+
+def test_version(cli):
+    done = cli("--version")
+    assert done.code == 0 and done.out.strip() == f"ectjax {__version__}"

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = ["start.md"]  # ECTJAX_ALL_DOCS=1 runs all pages that hold Python, minutes
 if os.environ.get("ECTJAX_ALL_DOCS") == "1":
-    PAGES += ["ase.md", "jax-md.md", "howto/table.md", "howto/density.md", "howto/engines.md"]
+    PAGES += ["ase.md", "jax-md.md", "howto/table.md", "howto/density.md", "howto/engines.md", "layers.md"]
 
 
 def program(page: str) -> str:

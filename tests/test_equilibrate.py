@@ -11,6 +11,7 @@ from systems import ATOMS, model, padded_cluster, random_cluster
 
 from ectjax import build_system, calculate, solve_weights
 from ectjax.ensemble import equilibrate
+from ectjax.ensemble._descent import Memory
 from ectjax.potential import ensemble_energy, geometry_terms
 
 NUMBERS = [1, 3, 6, 7, 8, 9, 11, 17]
@@ -165,6 +166,34 @@ def test_a_warm_start_costs_less_and_gives_the_same(default):
     cold = fresh.equilibration.evaluations + fresh.equilibration.search_evaluations
     assert int(warm.equilibration.evaluations) < 0.5 * int(cold)
     assert float(warm.energy) == pytest.approx(float(fresh.energy), abs=1e-9)
+
+
+def test_memory_meets_the_secant_equation_and_stays_positive():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(12, 12))
+    hessian = root @ root.T + np.eye(12)
+    memory = Memory.empty(jnp.zeros((4, 3)))
+    for _ in range(7):  # more pairs than it holds
+        step = rng.normal(size=(4, 3))
+        change = (hessian @ step.ravel()).reshape(4, 3)
+        memory = memory.after(jnp.asarray(step), jnp.asarray(change))
+    np.testing.assert_allclose(memory.inverse_hessian(jnp.asarray(change), lambda v: 0.8 * v), step, atol=1e-12)
+    kept = memory.after(jnp.asarray(step), jnp.asarray(-change))  # negative curvature
+    np.testing.assert_array_equal(kept.steps, memory.steps)
+    units = jnp.eye(12).reshape(12, 4, 3)
+    inverse = jax.vmap(lambda v: memory.inverse_hessian(v, lambda u: 0.8 * u))(units).reshape(12, 12)
+    np.testing.assert_allclose(inverse, inverse.T, atol=1e-12)
+    assert np.linalg.eigvalsh(inverse).min() > 0
+
+
+def test_the_energy_falls_in_every_step_and_a_step_costs_about_one_gradient(default):
+    system = build_system(default, [8, 1, 1, 11], [[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0], [0, -2.1, 0.3]])
+    start = jnp.where(default.state_mask[system.species], 0.3, 0.0)
+    solve = eqx.filter_jit(solve_weights)
+    after = [solve(default, system, start, max_iterations=jnp.asarray(k)) for k in range(20)]
+    energies = np.array([float(found.energy) for found in after])
+    assert (np.diff(energies) <= 1e-11).all() and energies[-1] < energies[0] - 1.0
+    assert bool(after[-1].converged) and int(after[-1].evaluations) <= int(after[-1].iterations) + 4
 
 
 def test_an_iteration_limit_is_reported_not_hidden(default):

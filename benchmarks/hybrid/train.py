@@ -94,8 +94,9 @@ class Trained(NamedTuple):
     shifts: np.ndarray
 
 
-def train(model, frames: Frames, start_energy, weights, seed: int) -> Trained:
-    """A model trained on the frames. start_energy (F,): what it says at first; weights (F, N, S) start the solves."""
+def train(model, frames: Frames, start_energy, weights, seed: int, steps: int = STEPS) -> Trained:
+    """A model trained on the frames. start_energy (F,): what it says at first; weights (F, N, S) start the solves;
+    steps: a multiple of 100, fewer than STEPS to see that it runs."""
     counts = composition(frames)
     shifts = np.linalg.lstsq(counts.astype(float), frames.energy - start_energy, rcond=1e-6)[0]
     values = (frames.positions, frames.numbers, frames.charge, frames.energy - counts @ shifts, frames.forces)
@@ -103,8 +104,8 @@ def train(model, frames: Frames, start_energy, weights, seed: int) -> Trained:
     moving, still = eqx.partition(model, trainable(model))
     state, weights = RULE.init(moving), jnp.asarray(_lengthened(weights))
     rng, count = np.random.default_rng(seed), len(frames.energy)
-    order = np.concatenate([rng.permutation(count) for _ in range(-(-STEPS * BATCH // count))])[: STEPS * BATCH]
-    for rows in np.array_split(order.reshape(STEPS, BATCH), STEPS // 100):
+    order = np.concatenate([rng.permutation(count) for _ in range(-(-steps * BATCH // count))])[: steps * BATCH]
+    for rows in np.array_split(order.reshape(steps, BATCH), steps // 100):
         (moving, state, weights), _ = many_steps(moving, still, state, data, weights, jnp.asarray(rows))
     return Trained(eqx.combine(moving, still), shifts)
 

@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
+from typing import Annotated
 
 import jax
 import typer
@@ -21,6 +22,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from ectjax import __version__
+
+        print(f"ectjax {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that belong to no command."""
 
 
 def _mount() -> None:
@@ -87,7 +105,7 @@ def _fault(error: Exception) -> int:
     if hasattr(error, "format_message"):  # usage errors of typer's parser
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "ectjax"
-        return _say(f"{_one_line(error.format_message())} See `{where} --help`.", 2)
+        return _say(f"{_one_line(error.format_message()).rstrip('.')}. See `{where} --help`.", 2)
     if kind in ("Failure", "NotConverged", "CalculationFailed"):
         return _say(_one_line(error), 1)
     if os.environ.get("ECTJAX_TRACEBACK"):

@@ -17,9 +17,14 @@ def read_structure(file: Path):
     from ase.io import read
 
     if not file.is_file():
-        raise ValueError(f"structure {file}: no such file; give a file that ASE reads, e.g. .extxyz, .cif or POSCAR")
+        what = "a folder" if file.is_dir() else "no such file"
+        raise ValueError(f"structure {file}: {what}; give a file that ASE reads, e.g. .extxyz, .cif or POSCAR")
     try:
         atoms: Any = read(file, index=-1)
+    except KeyError as error:  # of ASE's table of elements, mostly
+        raise ValueError(
+            f"structure {file}: ASE cannot read it (unknown entry {error}); check the spelling of its elements"
+        ) from None
     except Exception as error:  # ASE's readers raise whatever their parser met
         told = " ".join(str(error).split())[:160] or type(error).__name__
         raise ValueError(f"structure {file}: ASE cannot read it ({told}); check its format and ending") from None

@@ -43,7 +43,7 @@ class Moment(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Of a block of steps: iterations of the solver, gradients and products in all, largest residual."""
+    """Of a block of steps: iterations of the solver, gradients in all, largest residual."""
 
     iterations: int | jax.Array
     evaluations: int | jax.Array

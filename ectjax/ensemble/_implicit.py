@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 
+from ectjax.ensemble._descent import before_any, minimise
 from ectjax.ensemble._manifold import tangent
 from ectjax.ensemble._moves import CANDIDATES, transfer_starts
-from ectjax.ensemble._newton import Problem, before_any, evaluate, first_order, minimise, recalled
+from ectjax.ensemble._problem import Problem, evaluate, first_order, recalled
 from ectjax.ensemble._screening import preconditioner as screened
 
 

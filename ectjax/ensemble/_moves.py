@@ -9,14 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ectjax.ensemble._newton import NewtonState, Problem
+from ectjax.ensemble._descent import DescentState
+from ectjax.ensemble._problem import Problem
 
 CANDIDATES = 12  # one-atom moves that are completed to pairs
 _OCCUPIED = 0.9  # weight from which on a state counts as the atom's own
 _TRACE = 0.03  # weight spread over all states of every atom, so that a descent can go anywhere
 
 
-def transfer_starts(problem: Problem, state: NewtonState, count: int) -> Float[Array, "count N S"]:
+def transfer_starts(problem: Problem, state: DescentState, count: int) -> Float[Array, "count N S"]:
     """Amplitudes one move away from a converged state, by predicted energy to second order, lowest first.
 
     A move puts one atom i into a state β and, where that changes its charge, another atom j into the state γ that

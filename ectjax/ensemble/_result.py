@@ -7,13 +7,13 @@ from jaxtyping import Array, Bool, Float, Int
 class Equilibration(eqx.Module):
     """Result of `equilibrate`: the weights and how far they can be trusted.
 
-    weights: ω (N, S), each row on its simplex. amplitudes: √ω (N, S). corrected: amplitudes (N, S) one damped step
+    weights: ω (N, S), each row on its simplex. amplitudes: √ω (N, S). corrected: amplitudes (N, S) one step
     further, which costs no gradient: not normalised, nearer to the minimum, for foreseeing other geometries' weights.
     charges: q_i = Σ_α ω_iα q_α in e, (N,). chemical_potential: μ = dE/dQ in eV/e, equal on all atoms; for
     integer charges the middle of the window between the last filled and the first empty transfer.
     energy: minimised energy in eV. residual: largest violation of the stationarity conditions, in eV.
-    iterations: Newton steps of the descent that ended here. evaluations: its energy gradients and Hessian products,
-    the unit of cost. descents: how many there were. search_evaluations: the cost of all others and of finding moves.
+    iterations: steps of the descent that ended here. evaluations: its energy gradients, the unit of cost. descents: how
+    many there were. search_evaluations: the cost of all others and of finding moves.
     converged: whether residual ≤ tolerance.
     """
 

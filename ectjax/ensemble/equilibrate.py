@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ectjax.ensemble._implicit import implicit_minimum
 from ectjax.ensemble._multipliers import mean_charge
-from ectjax.ensemble._newton import Problem, first_order, recalled, slopes_of
+from ectjax.ensemble._problem import Problem, first_order, recalled, slopes_of
 from ectjax.ensemble._result import Equilibration
 from ectjax.ensemble._screening import Screening
 
@@ -30,7 +30,7 @@ def equilibrate(
     slopes: Callable[[Array, Array, PyTree], tuple[Array, Array, Array]] | None = None,
     screening: Screening | None = None,
     tolerance: float | None = None,
-    max_iterations: int = 100,
+    max_iterations: int = 300,
     rounds: int = 0,
     throw: bool = False,
 ) -> Equilibration:
@@ -50,7 +50,7 @@ def equilibrate(
         screening: preconditions the coupling of charges; it changes the number of products, not the result.
         tolerance: residual in eV (see `Equilibration.residual`); an energy error is of the order
             tolerance²/gap. Defaults to `default_tolerance`.
-        max_iterations: limit of Newton steps for each start; raise it if `converged` is False.
+        max_iterations: limit of steps for each start; raise it if `converged` is False.
         rounds: after the descents from `starts`, up to so many times, descend from the most promising charge transfers
             and excitations away from the lowest end, while that finds a lower one.
         throw: raise an error at run time, from inside `jit` as well, where the solve did not converge. If False

@@ -81,7 +81,7 @@ def crystal_predictions(model: Model, data: CrystalData, scales) -> Array:
 
     def energy(system, scale):
         moved = strained(system, (scale - 1.0) * jnp.eye(3, dtype=scale.dtype))
-        return potential_energy(model, moved, tolerance=1e-7, max_iterations=60)[0]
+        return potential_energy(model, moved, tolerance=1e-7, max_iterations=200)[0]
 
     over_scales = jax.vmap(energy, (None, 0))
     return jnp.stack([over_scales(system, jnp.asarray(scales)) for system in data.systems])

@@ -122,7 +122,7 @@ def pair_energy(model: Model, species: Array, distance: Array, tolerance: float 
     """Energy in eV and charge of the first atom of a neutral pair at `distance` in Å."""
     distance = jnp.asarray(distance, model.state_energy.dtype)
     positions = jnp.zeros((2, 3), distance.dtype).at[1, 2].set(distance)
-    energy, result = potential_energy(model, open_system(species, positions), tolerance=tolerance, max_iterations=60)
+    energy, result = potential_energy(model, open_system(species, positions), tolerance=tolerance, max_iterations=200)
     return energy, result.charges[0]
 
 
@@ -139,7 +139,7 @@ def molecule_predictions(model: Model, data: MoleculeData):
     the relaxed geometry if there is one."""
 
     def energy(species, positions):
-        return potential_energy(model, open_system(species, positions), tolerance=1e-7, max_iterations=60)[0]
+        return potential_energy(model, open_system(species, positions), tolerance=1e-7, max_iterations=200)[0]
 
     geometries = [scale * jnp.asarray(data.positions) for scale in BREATHING]
     geometries += [] if data.relaxed is None else [jnp.asarray(data.relaxed)]
