@@ -32,7 +32,14 @@ PAIR_FORMS = ("coulomb", "two_center")
 EMBEDDING_FORMS = ("dft", "baskes")
 SWITCH_FRACTION = 0.75
 KNOT_SPACING = 0.03  # Å: spline error of Rφ below 1e-6 eV Å beyond 0.4 Å
-BOUNDS = {"a": (-1.0, 4.0), "b": (-3.0, 3.0), "sigma": (SIGMA_MIN, 5.0), "kappa": (0.0, 500.0), "m": (0.0, 2.0)}
+BOUNDS = {
+    "a": (-1.0, 4.0),
+    "b": (-3.0, 3.0),
+    "sigma": (SIGMA_MIN, 5.0),
+    "kappa": (0.0, 500.0),
+    "m": (0.0, 2.0),
+    "anion": (0.0, 4.0),
+}
 """Physical ranges of the parameters, units as in `Parameters`."""
 RESONANCE_SOFTENING = 1e-8  # e/bohr³: g(ρ̄) = √(ρ̄ + δ) − √δ keeps a finite slope where no neighbour is
 
@@ -41,7 +48,8 @@ class Parameters(eqx.Module):
     """A handful of numbers per element, each (E,).
 
     a, b: prefactors of the Thomas–Fermi and von Weizsäcker terms. sigma: width of the density window in bohr.
-    kappa: resonance in eV per (e/bohr³)^½. m: scale of the many-body embedding (1 unless pair="two_center").
+    kappa: resonance in eV per (e/bohr³)^½. m: scale of the many-body embedding (1 unless pair="two_center"). anion:
+    resonance with anionic states in units of kappa (1 unless fitted).
     """
 
     a: Float[Array, " E"]
@@ -49,11 +57,12 @@ class Parameters(eqx.Module):
     sigma: Float[Array, " E"]
     kappa: Float[Array, " E"]
     m: Float[Array, " E"]
+    anion: Float[Array, " E"]
 
     @classmethod
-    def uniform(cls, elements: int, a=0.5, b=0.0, sigma=1.0, kappa=0.0, m=1.0) -> "Parameters":
+    def uniform(cls, elements: int, a=0.5, b=0.0, sigma=1.0, kappa=0.0, m=1.0, anion=1.0) -> "Parameters":
         """The same numbers for every element."""
-        return cls(*(jnp.full(elements, float(x)) for x in (a, b, sigma, kappa, m)))
+        return cls(*(jnp.full(elements, float(x)) for x in (a, b, sigma, kappa, m, anion)))
 
 
 class Basis(eqx.Module):
@@ -311,11 +320,19 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         state_charge=jnp.asarray(basis.state_charge),
         state_energy=jnp.asarray(basis.state_energy) * HARTREE_IN_EV,
         state_mask=jnp.asarray(basis.state_mask),
-        resonance=parameters.kappa[:, None, None] * basis.adjacency,
+        resonance=_resonance(basis, parameters),
         embedding=embedding,
         density=spline_coefficients(h).transpose(2, 4, 0, 1, 3),
         interaction=spline_coefficients(scaled).transpose(2, 3, 5, 0, 1, 4),
     )
+
+
+def _resonance(basis: Basis, parameters: Parameters):
+    """κ of every pair of states of an element that differ by one electron or an excitation, (E, S, S)."""
+    negative = basis.state_charge < 0
+    anionic = negative[:, :, None] | negative[:, None, :]
+    scale = jnp.where(anionic, parameters.anion[:, None, None], 1.0)
+    return parameters.kappa[:, None, None] * scale * basis.adjacency
 
 
 def _two_center_energy(basis: Basis, parameters: Parameters, embedding: EmbeddingTable, h, switch):

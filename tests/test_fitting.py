@@ -1,16 +1,30 @@
 """Reference data of the fit, derivatives of its objective, and what the configuration refuses."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from ectjax import load_model
 from ectjax.fitting.config import read_config
+from ectjax.fitting.crystals import crystal_data, crystal_predictions, read_crystals
 from ectjax.fitting.curves import read_diatomics
 from ectjax.fitting.molecules import g2_molecule, read_molecules
-from ectjax.fitting.objective import Data, Weights, curve_data, molecule_data, molecule_predictions
-from ectjax.fitting.train import _value_and_jacobian
+from ectjax.fitting.objective import (
+    CurveData,
+    Data,
+    MoleculeData,
+    Weights,
+    curve_data,
+    molecule_data,
+    molecule_predictions,
+    residuals,
+)
+from ectjax.fitting.run import _Checkpoint, validation_of
+from ectjax.fitting.train import _value_and_jacobian, fit
 from ectjax.model import Parameters, assemble, build_basis
 from ectjax.parameters.store import FIELDS
 
@@ -75,6 +89,108 @@ def test_padding_does_not_change_a_molecule():
     np.testing.assert_allclose(predict(model, together)[0], predict(model, alone)[0], atol=1e-9)
 
 
+def test_validation_molecules_are_not_trained_on(monkeypatch):
+    """Their share of the residuals is zero; the errors that are reported hold them."""
+    energies = -np.array([[10.0, 10.4, 10.3, 10.9], [20.0, 21.0, 22.0, 23.0]])
+    monkeypatch.setattr("ectjax.fitting.objective.assemble", lambda basis, parameters: None)
+    monkeypatch.setattr("ectjax.fitting.objective.molecule_predictions", lambda model, data: energies)
+    monkeypatch.setattr(
+        "ectjax.fitting.objective.curve_predictions", lambda model, data: (np.zeros((1, 8)), np.zeros(1))
+    )
+    molecules = MoleculeData(None, None, -np.array([10.0, 25.0]), np.array([2, 4]), np.array([1.0, 0.0]))
+    curves = CurveData(None, None, np.zeros((1, 8)), np.ones(1), np.zeros(1), np.ones(1))
+    numbers = Parameters.uniform(1)
+    weights = Weights(molecule=4.0, breathing=0.25, measured=0.09)
+    blocks, errors = residuals(numbers, None, Data(curves, molecules), weights, numbers)
+    np.testing.assert_allclose(errors, [-0.2, 1.0])
+    slope = -(10.3 - 10.0) / 2 / 0.08
+    np.testing.assert_allclose(blocks[2].reshape(2, 2), [[2 * -0.2, 0], [2 * 0.5 * slope, 0]], atol=1e-12)
+    blocks, errors = residuals(numbers, None, Data(curves, molecules._replace(relaxed=True)), weights, numbers)
+    np.testing.assert_allclose(errors, [-0.45, 0.5])
+    expected = [[2 * -0.45, 0], [2 * 0.3 * -0.2, 0], [2 * 0.5 * slope, 0]]
+    np.testing.assert_allclose(blocks[2].reshape(3, 2), expected, atol=1e-12)
+
+
+class _Quadratic:
+    """Stands in for residuals: x − target, and a validation error that is lowest on the way."""
+
+    def __init__(self, target, best):
+        self.target, self.best, self.seen = target, best, []
+
+    def __call__(self, x, basis, data, start, weights, names):
+        self.seen.append(float(x[0]))
+        value = np.arctan(np.asarray(x) - self.target)  # several steps to the minimum
+        return value, np.diag(1 / (1 + (np.asarray(x) - self.target) ** 2)), np.abs(np.asarray(x[:1]) - self.best)
+
+
+def _quadratic_fit(monkeypatch, **options):
+    stand_in = _Quadratic(target=1.2, best=options.pop("best", 1.2))
+    monkeypatch.setattr("ectjax.fitting.train._value_and_jacobian", stand_in)
+    basis = SimpleNamespace(numbers=(1,))
+    data = Data(None, SimpleNamespace(trained=np.zeros(1)) if options.pop("validate", False) else None)
+    start = Parameters.uniform(1, a=0.0, b=0.5, sigma=0.5, kappa=0.0, m=1.0)
+    return fit(basis, data, start, fixed=("b", "sigma", "kappa", "m", "anion"), **options), stand_in
+
+
+def test_the_lowest_validation_error_wins(monkeypatch):
+    """The search goes on to 1.2; the numbers kept are those of the evaluation nearest to 0.5."""
+    found, calls = _quadratic_fit(monkeypatch, best=0.5, validate=True)
+    nearest = min(calls.seen, key=lambda x: abs(x - 0.5))
+    assert float(found.parameters.a[0]) == pytest.approx(nearest) and found.validation == pytest.approx(
+        abs(nearest - 0.5)
+    )
+    stopped, fewer = _quadratic_fit(monkeypatch, best=0.0, validate=True, patience=1)
+    assert len(fewer.seen) == 2 < len(calls.seen) and float(stopped.parameters.a[0]) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_search_goes_on_where_it_was_interrupted(monkeypatch):
+    kept = []
+    whole, calls = _quadratic_fit(monkeypatch, keep=kept.append)
+    assert float(whole.parameters.a[0]) == pytest.approx(1.2, abs=1e-4)
+    resumed, rest = _quadratic_fit(monkeypatch, begin=kept[-2])
+    assert rest.seen[0] == pytest.approx(float(kept[-2].a[0])) and len(rest.seen) < len(calls.seen)
+    assert float(resumed.parameters.a[0]) == pytest.approx(1.2, abs=1e-4)
+
+
+def test_checkpoints_belong_to_their_configuration(tmp_path):
+    (tmp_path / "fit.toml").write_text(CONFIG)
+    config = read_config(tmp_path / "fit.toml")
+    file = tmp_path / "x.checkpoint"
+    _Checkpoint(config, file).write(1, Parameters.uniform(2, a=0.25))
+    again = _Checkpoint(config, file)
+    assert again.parameters(0) is None and float(again.parameters(1).a[1]) == 0.25
+    (tmp_path / "fit.toml").write_text(CONFIG + "[train]\nseed = 5\n")
+    with pytest.raises(ValueError, match="another configuration"):
+        _Checkpoint(read_config(tmp_path / "fit.toml"), file)
+    file.write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        _Checkpoint(config, file)
+
+
+def test_validation_split_is_drawn_from_the_seed(tmp_path):
+    (tmp_path / "fit.toml").write_text(CONFIG + "[data]\nmolecules = true\n[train]\nvalidation = 0.4\nseed = 3\n")
+    config = read_config(tmp_path / "fit.toml")
+    assert validation_of(config).tolist() == validation_of(config).tolist() and validation_of(config).sum() == 1
+
+
+def test_resonance_with_anions_is_scaled():
+    """Of the states 0, -1, +1 the links to -1 are scaled by `anion`, the link between 0 and +1 is not."""
+    basis = build_basis(["C"])
+    assert basis.labels[0] == ("0", "-1", "+1")
+    resonance = assemble(basis, Parameters.uniform(1, kappa=20.0, anion=0.25)).resonance[0]
+    np.testing.assert_allclose(resonance, [[0, 5, 20], [5, 0, 0], [20, 0, 0]])
+
+
+def test_crystals():
+    """Rock salt with a shipped set: bound as measured within 8 %, and less so when expanded."""
+    model = load_model("two_center", ["Na", "Cl"], dtype="float64")
+    salt = [c for c in read_crystals() if c.formula == "NaCl"]
+    data = crystal_data(salt, build_basis(["Na", "Cl"], pair="two_center"))
+    found = np.asarray(eqx.filter_jit(crystal_predictions)(model, data, (1.04, 1.2)))[0]
+    assert float(data.energies[0]) == -6.63 and found[0] == pytest.approx(-6.63, rel=0.08)
+    assert found[1] > found[0] + 0.3
+
+
 CONFIG = '[model]\nname = "x"\nelements = ["H", "O"]\n'
 
 
@@ -88,15 +204,36 @@ CONFIG = '[model]\nname = "x"\nelements = ["H", "O"]\n'
         (CONFIG + '[data]\nmolecules = "wrong.csv"\n', "no molecule of ASE's G2 set"),
         (CONFIG + '[data]\nmolecules = "use.csv"\n', "allowed are train and test"),
         (CONFIG + "[train]\nsteps = true\n", "wrong type"),
+        (CONFIG + "[train]\nvalidation = 1.5\n", "share of the molecules"),
+        (CONFIG + '[data]\nmolecules = "absent.csv"\n', "there is no file"),
+        (CONFIG + '[data]\nmolecules = "total.extxyz"\n', "frame 1 .H2O. has an energy without its reference"),
+        (CONFIG + '[data]\ndiatomics = "unitless.csv"\n', "r_e_angstrom.*units in the names"),
+        (CONFIG + '[data]\ncrystals = "salt.csv"\n', "NaCl has an element outside"),
+        (CONFIG + '[data]\ncrystals = "bad.csv"\n', "row 1 is LiF, -4.0, 8.86; give the formula"),
     ],
 )
 def test_configuration_is_checked(tmp_path, text, message):
     (tmp_path / "list.csv").write_text("name,use\nH2O,train\nCH4,train\n")
     (tmp_path / "wrong.csv").write_text("name,use\nXYZ,train\n")
     (tmp_path / "use.csv").write_text("name,use\nH2O,learn\n")
+    (tmp_path / "unitless.csv").write_text("a,b,r_e,d_e,omega_e,dipole\nH,H,0.74,4.7,4401,0\n")
+    (tmp_path / "salt.csv").write_text("formula,a_angstrom,atomisation_ev\nNaCl,5.64,6.63\n")
+    (tmp_path / "bad.csv").write_text("formula,a_angstrom,atomisation_ev\nLiF,-4.0,8.86\n")
+    (tmp_path / "total.extxyz").write_text(
+        "3\nProperties=species:S:1:pos:R:3 energy=-76.4\nO 0 0 0\nH 0 0.76 0.59\nH 0 -0.76 0.59\n"
+    )
     (tmp_path / "fit.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_config(tmp_path / "fit.toml")
+
+
+def test_molecules_of_a_structure_file(tmp_path):
+    (tmp_path / "water.extxyz").write_text(
+        "3\nProperties=species:S:1:pos:R:3 atomisation_ev=10.09\nO 0 0 0\nH 0 0.76 0.59\nH 0 -0.76 0.59\n"
+    )
+    (tmp_path / "fit.toml").write_text(CONFIG + '[data]\nmolecules = "water.extxyz"\n')
+    (water,) = read_config(tmp_path / "fit.toml").molecules
+    assert water.atomisation == 10.09 and water.numbers.tolist() == [8, 1, 1] and water.positions[1, 1] == 0.76
 
 
 def test_molecules_of_the_configuration(tmp_path):

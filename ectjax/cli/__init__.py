@@ -51,7 +51,7 @@ def _mount() -> None:
     for command in (energy, relax, md, scan):
         app.command()(command)
     _mount_module("tables", "tables_app")
-    _mount_module("fit", "fit_command")
+    _mount_module("fit", "fit_app")
 
 
 def _mount_module(name: str, attribute: str) -> None:

@@ -1,4 +1,4 @@
-"""`ectjax fit CONFIG`: train a parameter set."""
+"""`ectjax fit CONFIG`: train a parameter set. `ectjax fit report MODEL`: measure one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,29 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 
+class _RunUnlessNamed(TyperGroup):
+    """A group whose command `run` need not be named: `fit CONFIG` is `fit run CONFIG`."""
+
+    def parse_args(self, context, arguments):
+        if arguments and arguments[0] not in self.commands and arguments[0] != "--help":
+            arguments = ["run", *arguments]
+        return super().parse_args(context, arguments)
+
+
+fit_app = typer.Typer(
+    cls=_RunUnlessNamed, no_args_is_help=True, help="Train a parameter set (fit CONFIG), or measure one (fit report)."
+)
+
+
+@fit_app.command("run")
 def fit_command(
     config: Annotated[Path, typer.Argument(help="TOML file; see examples/fit.toml")],
     out: Annotated[Path | None, typer.Option(help="parameter file to write; NAME.json if not given")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check the configuration and stop")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint of an interrupted run")] = False,
 ) -> None:
     """Fit parameters to diatomic curves and charges, and write them with their provenance."""
     from ectjax.fitting.config import read_config
@@ -22,8 +39,13 @@ def fit_command(
         raise ValueError(f"{target} exists already; remove it or name another file with --out")
     if not target.parent.is_dir():
         raise ValueError(f"folder {target.parent} does not exist; make it or name another file with --out")
+    checkpoint = target.with_name(target.name + ".checkpoint")
+    if checkpoint.exists() and not resume:
+        raise ValueError(f"{checkpoint} is the checkpoint of an interrupted run; go on with --resume or remove it")
+    if resume and not checkpoint.exists():
+        raise ValueError(f"there is no checkpoint {checkpoint} to go on from; leave --resume out")
     console = Console()
-    counts = f"{len(checked.diatomics)} curves, {len(checked.molecules)} molecules"
+    counts = f"{len(checked.diatomics)} curves, {len(checked.molecules)} molecules, {len(checked.crystals)} crystals"
     console.print(f"{checked.name}: {', '.join(checked.elements)}; {counts}")
     if dry_run:
         console.print("configuration is sound; nothing was trained (--dry-run)")
@@ -35,24 +57,48 @@ def fit_command(
         parameters, found, _, data, model = run_fit(
             checked,
             lambda start, step, loss: status.update(f"start {start + 1}, evaluation {step}, rms error {loss:.4f}"),
+            checkpoint,
         )
     save_parameters(parameters, target)
+    checkpoint.unlink(missing_ok=True)
     _print_result(console, checked, parameters, found, data, model)
     console.print(f"written to {target}")
+
+
+@fit_app.command("report")
+def report_command(
+    model: Annotated[str, typer.Argument(help="name of a parameter set or path of a parameter file")],
+    out: Annotated[Path | None, typer.Option(help="new folder; report-MODEL if not given")] = None,
+    xtb: Annotated[bool | None, typer.Option("--xtb/--no-xtb", help="GFN2-xTB too (package tblite)")] = None,
+    pbe: Annotated[bool | None, typer.Option("--pbe/--no-pbe", help="PBE too (package pyscf)")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="every fourth molecule, none of the larger ones")] = False,
+) -> None:
+    """Measure a parameter set against references and other methods: a page with figures.
+
+    By default GFN2-xTB and PBE are computed where their packages are installed.
+    """
+    from ectjax.fitting.report import write_report
+
+    folder = Path(f"report-{Path(model).stem}") if out is None else out
+    console = Console(stderr=True)
+    with console.status("loading the model") as status:
+        table = write_report(model, folder, xtb=xtb, pbe=pbe, quick=quick, progress=status.update)
+    print(f"{table}\nwrote {folder / 'report.md'}")
 
 
 def _print_result(console, config, parameters, found, data, model) -> None:
     import jax
 
     from ectjax.fitting.objective import summary
+    from ectjax.parameters.store import FIELDS
 
     with jax.enable_x64(True):
         figures = summary(model, data)
-    fields = ("a", "b", "sigma", "kappa", "m")
-    table = Table("element", "a", "b", "sigma / bohr", "kappa / eV bohr^1.5", "m", title=f"parameters of {config.name}")
+    units = {"sigma": "sigma / bohr", "kappa": "kappa / eV bohr^1.5"}
+    table = Table("element", *(units.get(k, k) for k in FIELDS), title=f"parameters of {config.name}")
     for row, (symbol, x) in enumerate(parameters.elements.items()):
-        spread = [float(getattr(found.errors, k)[row]) for k in fields]
-        cells = [f"{x[k]:.4f} ± {s:.4f}" for k, s in zip(fields, spread, strict=True)]
+        spread = [float(getattr(found.errors, k)[row]) for k in FIELDS]
+        cells = [f"{x[k]:.4f} ± {s:.4f}" for k, s in zip(FIELDS, spread, strict=True)]
         table.add_row(symbol, *cells)
     console.print(table)
     table = Table("pair", "curve rms / D_e", "charge / e", "reference / e", title="training data")
@@ -73,3 +119,11 @@ def _print_result(console, config, parameters, found, data, model) -> None:
             table.add_row(m.name, f"{error:+.3f}")
         console.print(table)
         console.print(f"mean absolute error of the molecules: {figures['molecules']:.3f} eV per atom")
+        if "validation" in parameters.provenance:
+            kept = ", ".join(parameters.provenance["validation"])
+            console.print(f"validation ({kept}): {figures['validation']:.3f} eV per atom")
+    if config.crystals:
+        table = Table("crystal", "error / eV per atom", title="training crystals, model less experiment")
+        for c, error in zip(config.crystals, figures["by_crystal"], strict=True):
+            table.add_row(c.formula, f"{error:+.3f}")
+        console.print(table)

@@ -4,8 +4,9 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ectjax.fitting.crystals import RockSalt, read_crystals
 from ectjax.fitting.curves import Diatomic, read_diatomics
-from ectjax.fitting.molecules import Molecule, read_molecules
+from ectjax.fitting.molecules import Molecule, read_molecules, read_structures
 from ectjax.model import BOUNDS, DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS
 from ectjax.tables import available_elements
 
@@ -20,21 +21,30 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "pair": str,
         "embedding": str,
     },
-    "data": {"diatomics": str, "molecules": (str, bool)},
+    "data": {"diatomics": str, "molecules": (str, bool), "crystals": (str, bool)},
     "start": {"set": str, **dict.fromkeys(BOUNDS, (int, float))},
     "bounds": {name: dict for name in BOUNDS},
+    "prior_widths": {name: (int, float) for name in BOUNDS},
     "train": {
         "steps": int,
         "tolerance": (int, float),
         "charge_weight": (int, float),
         "molecule_weight": (int, float),
+        "crystal_weight": (int, float),
         "breathing_weight": (int, float),
+        "measured_weight": (int, float),
+        "relaxations": int,
         "prior": (int, float),
+        "validation": (int, float),
+        "patience": int,
         "starts": int,
         "seed": int,
         "fixed": list,
+        "free": list,
     },
 }
+OPTIONAL = ("anion",)
+"""Parameters that stay at their start unless [train] free names them."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,11 @@ class FitConfig:
     embedding: str
     diatomics: tuple[Diatomic, ...]
     molecules: tuple[Molecule, ...]
+    crystals: tuple[RockSalt, ...]
     start: dict[str, float | str]
     train: dict
     bounds: dict[str, dict[int, tuple[float, float]]]
+    prior_widths: dict[str, float]
 
 
 def read_config(path: str | Path) -> FitConfig:
@@ -79,17 +91,21 @@ def read_config(path: str | Path) -> FitConfig:
     if missing:
         raise ValueError(f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}")
     source = content.get("data", {}).get("diatomics")
-    pairs = read_diatomics(None if source is None else path.parent / source)
+    pairs = read_diatomics(None if source is None else _existing(path, source))
     if source is None:
         pairs = [p for p in pairs if {p.a, p.b} <= set(elements)]
-    outside = [p for p in pairs if not {p.a, p.b} <= set(elements)]
-    if outside:
-        raise ValueError(
-            f"{path}: data entry {outside[0].a}-{outside[0].b} has an element outside [model] elements "
-            f"({', '.join(elements)}); add the element or remove the entry"
-        )
+    _check_covered(path, ((f"{p.a}-{p.b}", (p.a, p.b)) for p in pairs), elements)
     states = model.get("states", list(DEFAULT_STATES))
     states = {k: tuple(v) for k, v in states.items()} if isinstance(states, dict) else tuple(states)
+    if not 0 <= train.get("validation", 0.0) < 1:
+        raise ValueError(f"{path}: [train] validation = {train['validation']}; give a share of the molecules, 0 to 1")
+    widths = {k: float(v) for k, v in content.get("prior_widths", {}).items()}
+    for name, width in widths.items():
+        if not width > 0:
+            raise ValueError(f"{path}: [prior_widths] {name} = {width}; give a width > 0")
+    bad = [f for f in train.get("free", []) if f not in OPTIONAL]
+    if bad:
+        raise ValueError(f"{path}: [train] free names {', '.join(bad)}; allowed are {', '.join(OPTIONAL)}")
     bad = [f for f in train.get("fixed", []) if f not in BOUNDS]
     if bad:
         raise ValueError(f"{path}: [train] fixed names {', '.join(bad)}; allowed are {', '.join(BOUNDS)}")
@@ -104,26 +120,53 @@ def read_config(path: str | Path) -> FitConfig:
         embedding=_one_of(path, model, "embedding", EMBEDDING_FORMS),
         diatomics=tuple(pairs),
         molecules=_training_molecules(path, content.get("data", {}).get("molecules", False), elements),
+        crystals=_training_crystals(path, content.get("data", {}).get("crystals", False), elements),
         start=dict(start),
         train=dict(train),
         bounds=_checked_bounds(path, content.get("bounds", {}), elements),
+        prior_widths=widths,
     )
 
 
 def _training_molecules(path: Path, source: str | bool, elements: tuple[str, ...]) -> tuple[Molecule, ...]:
-    """Molecules marked train: of the shipped file for true (those that are covered), of a file for a path (all)."""
+    """Molecules marked train: of the shipped file for true (those that are covered), of a CSV file for a path (all);
+    every frame of any other file that ASE reads."""
     if source is False:
         return ()
-    chosen = [m for m in read_molecules(None if source is True else path.parent / str(source)) if m.use == "train"]
     if source is True:
-        return tuple(m for m in chosen if set(m.symbols) <= set(elements))
-    for m in chosen:
-        if not set(m.symbols) <= set(elements):
+        shipped = (m for m in read_molecules() if m.use == "train")
+        return tuple(m for m in shipped if set(m.symbols) <= set(elements))
+    file = _existing(path, str(source))
+    chosen = [m for m in read_molecules(file) if m.use == "train"] if file.suffix == ".csv" else read_structures(file)
+    _check_covered(path, ((m.name, m.symbols) for m in chosen), elements)
+    return tuple(chosen)
+
+
+def _training_crystals(path: Path, source: str | bool, elements: tuple[str, ...]) -> tuple[RockSalt, ...]:
+    """Crystals of the shipped file for true (those that are covered), of a CSV file for a path (all)."""
+    if source is False:
+        return ()
+    if source is True:
+        return tuple(c for c in read_crystals() if set(c.symbols) <= set(elements))
+    chosen = read_crystals(_existing(path, str(source)))
+    _check_covered(path, ((c.formula, c.symbols) for c in chosen), elements)
+    return tuple(chosen)
+
+
+def _existing(path: Path, source: str) -> Path:
+    file = path.parent / source
+    if not file.is_file():
+        raise ValueError(f"{path}: [data] names {source}, but there is no file {file}; mend the path")
+    return file
+
+
+def _check_covered(path: Path, entries, elements: tuple[str, ...]) -> None:
+    for name, symbols in entries:
+        if not set(symbols) <= set(elements):
             raise ValueError(
-                f"{path}: data entry {m.name} has an element outside [model] elements ({', '.join(elements)}); "
+                f"{path}: data entry {name} has an element outside [model] elements ({', '.join(elements)}); "
                 "add the element or remove the entry"
             )
-    return tuple(chosen)
 
 
 def _one_of(path: Path, model: dict, key: str, allowed: tuple[str, ...]) -> str:
@@ -161,5 +204,5 @@ def _check_schema(path: Path, content: dict) -> None:
                     f"{path}: unknown key {key!r} in [{section}]; allowed are {', '.join(SCHEMA[section])}"
                 )
             allowed = SCHEMA[section][key]
-            if not isinstance(value, allowed) or (isinstance(value, bool) and key != "molecules"):
+            if not isinstance(value, allowed) or (isinstance(value, bool) and section != "data"):
                 raise ValueError(f"{path}: [{section}] {key} = {value!r} has the wrong type; see docs/fitting.md")

@@ -66,7 +66,9 @@ def read_diatomics(path: str | Path | None = None) -> list[Diatomic]:
     rows = list(csv.DictReader(lines))
     found = tuple(rows[0]) if rows else ()
     if set(COLUMNS) - set(found):
-        raise ValueError(f"{source}: columns are {', '.join(found) or 'none'}; needed are {', '.join(COLUMNS)}")
+        raise ValueError(
+            f"{source}: columns are {', '.join(found) or 'none'}; needed are {', '.join(COLUMNS)}, units in the names"
+        )
     result = []
     for n, row in enumerate(rows, start=1):
         try:

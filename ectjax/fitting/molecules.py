@@ -46,6 +46,39 @@ def g2_molecule(name: str, use: str = "test") -> Molecule:
     return Molecule(name, atoms.numbers, atoms.positions, kcal * KCAL_PER_MOL_IN_EV, use)
 
 
+def read_structures(path: str | Path) -> list[Molecule]:
+    """Molecules of a file that ASE reads, all for training, named by their order.
+
+    Every frame states its atomisation energy D_e > 0 in eV, without zero-point energy, as `atomisation_ev`; a total
+    energy says nothing without the energies of the atoms by the same method.
+
+    Raises ValueError naming file, frame and remedy.
+    """
+    from ase.io import read
+
+    path = Path(path)
+    try:
+        frames = read(path, index=":")
+    except Exception as error:  # whatever ASE's readers meet
+        raise ValueError(
+            f"{path}: ASE cannot read it ({error}); give .extxyz or another format with a comment"
+        ) from None
+    result = []
+    for n, atoms in enumerate(frames, start=1):
+        where = f"{path}: frame {n} ({atoms.get_chemical_formula()})"
+        given = atoms.info.get("atomisation_ev")
+        if given is None:
+            has = "an energy without its reference" if atoms.calc is not None else "no energy"
+            raise ValueError(
+                f"{where} has {has}; add atomisation_ev=…, the energy of its free atoms less its own, in eV"
+            )
+        if not np.isfinite(float(given)) or atoms.pbc.any() or len(atoms) < 2:
+            raise ValueError(f"{where} needs two atoms or more, no cell and a finite atomisation_ev; mend it")
+        name = f"{atoms.get_chemical_formula()} (frame {n})"
+        result.append(Molecule(name, atoms.numbers, atoms.positions, float(given), "train"))
+    return result
+
+
 def read_molecules(path: str | Path | None = None) -> list[Molecule]:
     """Molecules of a CSV file with columns name, use; the shipped 59 G2 molecules if no path is given.
 

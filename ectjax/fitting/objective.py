@@ -1,4 +1,4 @@
-"""Residuals of a model against curves, charges and molecules: differentiable in every parameter."""
+"""Residuals of a model against curves, charges, molecules and crystals: differentiable in every parameter."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase import Atoms
 from jaxtyping import Array
 
+from ectjax.fitting.crystals import CrystalData, crystal_predictions
 from ectjax.fitting.curves import Diatomic
 from ectjax.fitting.molecules import Molecule
+from ectjax.fitting.padded import PaddedCalculator, relax
 from ectjax.model import Basis, Model, Parameters, assemble
 from ectjax.potential import potential_energy
 from ectjax.system import open_system
@@ -18,7 +21,7 @@ from ectjax.units import HARTREE_IN_EV
 GRID = np.linspace(0.85, 2.2, 8)
 """Points of a curve in units of R_e."""
 BREATHING = (0.96, 1.0, 1.04)
-"""Factors on a molecule's measured geometry: the energy is compared at 1, the slope has to vanish there."""
+"""Factors on a measured geometry: the energy is compared at 1, the slope has to vanish there."""
 
 
 class CurveData(NamedTuple):
@@ -35,19 +38,23 @@ class CurveData(NamedTuple):
 
 class MoleculeData(NamedTuple):
     """M molecules padded to A atoms: species (M, A), −1 for padding; positions (M, A, 3) in Å; energies (M,) in eV
-    from separated atoms; atoms (M,), their number."""
+    from separated atoms; atoms (M,), their number; trained (M,), 1 for training and 0 for validation; relaxed
+    (M, A, 3), positions relaxed by an earlier model, or None: the energy is then compared there as well."""
 
     species: Array
     positions: Array
     energies: Array
     atoms: Array
+    trained: Array
+    relaxed: Array | None = None
 
 
 class Data(NamedTuple):
-    """All training data; molecules may be None."""
+    """All training data; molecules and crystals may be None."""
 
     curves: CurveData
     molecules: MoleculeData | None = None
+    crystals: CrystalData | None = None
 
 
 def curve_data(diatomics: list[Diatomic], basis: Basis, grid=GRID) -> CurveData:
@@ -68,8 +75,11 @@ def curve_data(diatomics: list[Diatomic], basis: Basis, grid=GRID) -> CurveData:
     )
 
 
-def molecule_data(molecules: list[Molecule], basis: Basis) -> MoleculeData:
-    """Padded arrays of molecules. Raises ValueError for a molecule with an element that the basis lacks."""
+def molecule_data(molecules: list[Molecule], basis: Basis, validation: np.ndarray | None = None) -> MoleculeData:
+    """Padded arrays of molecules; those where `validation` (M,) is true are not trained on.
+
+    Raises ValueError for a molecule with an element that the basis lacks.
+    """
     from ase.data import chemical_symbols
 
     longest = max(len(m.numbers) for m in molecules)
@@ -79,7 +89,11 @@ def molecule_data(molecules: list[Molecule], basis: Basis) -> MoleculeData:
         species[n, : len(m.numbers)] = _rows(basis, [chemical_symbols[z] for z in m.numbers], f"molecule {m.name}")
         positions[n, : len(m.numbers)] = m.positions
     return MoleculeData(
-        species, positions, -np.array([m.atomisation for m in molecules]), np.array([len(m.numbers) for m in molecules])
+        species=species,
+        positions=positions,
+        energies=-np.array([m.atomisation for m in molecules]),
+        atoms=np.array([len(m.numbers) for m in molecules]),
+        trained=np.ones(len(molecules)) if validation is None else 1.0 - np.asarray(validation, float),
     )
 
 
@@ -120,57 +134,91 @@ def curve_predictions(model: Model, data: CurveData):
     return energies, charges
 
 
-def molecule_predictions(model: Model, data: MoleculeData, scales=BREATHING):
-    """Energies (M, len(scales)) in eV of the neutral molecules, all distances scaled by each factor."""
+def molecule_predictions(model: Model, data: MoleculeData):
+    """Energies (M, 3 or 4) in eV of the neutral molecules, all distances scaled by the factors of `BREATHING`, and at
+    the relaxed geometry if there is one."""
 
-    def energy(species, positions, scale):
-        return potential_energy(model, open_system(species, scale * positions), tolerance=1e-7, max_iterations=200)[0]
+    def energy(species, positions):
+        return potential_energy(model, open_system(species, positions), tolerance=1e-7, max_iterations=200)[0]
 
-    over_scales = jax.vmap(energy, (None, None, 0))
-    return jax.vmap(over_scales, (0, 0, None))(data.species, data.positions, jnp.asarray(scales))
+    geometries = [scale * jnp.asarray(data.positions) for scale in BREATHING]
+    geometries += [] if data.relaxed is None else [jnp.asarray(data.relaxed)]
+    return jax.vmap(jax.vmap(energy, (None, 0)))(data.species, jnp.stack(geometries, axis=1))
+
+
+def relaxed_molecules(model: Model, data: MoleculeData) -> MoleculeData:
+    """The same molecules with geometries relaxed by the model; the measured geometry where it finds no minimum.
+
+    The energy of a minimum depends on the parameters as if the geometry stood still, so a fit that uses these
+    geometries fits relaxed energies.
+    """
+    found = np.array(data.positions)
+    for row, (species, positions) in enumerate(zip(data.species, data.positions, strict=True)):
+        real = np.asarray(species) >= 0
+        numbers = np.asarray(model.numbers)[np.asarray(species)[real]]
+        atoms = Atoms(numbers, np.asarray(positions)[real], calculator=PaddedCalculator(model))
+        if relax(atoms):
+            found[row, real] = atoms.positions
+    return data._replace(relaxed=found)
 
 
 class Weights(NamedTuple):
     """Relative weights of the squared errors and widths of the priors.
 
-    charge: of 1 e against 1 D_e. molecule: of 1 eV per atom against 1 D_e. breathing: of a slope of 1 eV per atom
-    and unit of scale against 1 eV per atom. prior: strength of the pull towards the start.
+    charge: of 1 e against 1 D_e. molecule, crystal: of 1 eV per atom against 1 D_e. breathing: of a slope of 1 eV per
+    atom and unit of scale against 1 eV per atom. measured: of the energy at the measured geometry against that at the
+    relaxed one, where there is one. prior: strength of the pull towards the start; widths: how
+    far a, b, sigma, kappa, m and anion may move at unit cost, in their units.
     """
 
     charge: float = 1.0
     molecule: float = 1.0
+    crystal: float = 1.0
     breathing: float = 0.01
+    measured: float = 0.3
     prior: float = 0.0
+    widths: tuple[float, ...] = (1.0, 1.0, 1.0, 50.0, 1.0, 1.0)
 
 
 def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights, start: Parameters):
-    """Residual blocks whose squares sum to the objective: curves (C·P,), charges (C,), molecules (M, 2), priors."""
+    """Residual blocks whose squares sum to the objective: curves (C·P,), charges (C,), molecules (2·M or 3·M,),
+    crystals (2·K,), priors; and the errors of the molecules' energies in eV per atom (M,), relaxed where they are."""
     model, curves = assemble(basis, parameters), data.curves
     energies, charges = curve_predictions(model, curves)
     curve = ((energies - curves.energies) / curves.depths[:, None]) / np.sqrt(curves.energies.size)
     charge = np.sqrt(weights.charge / curves.charges.size) * (charges - curves.charges)
-    molecule = jnp.zeros(0)
+    molecule = crystal = error = jnp.zeros(0)
     if data.molecules is not None:
-        low, middle, high = molecule_predictions(model, data.molecules).T / data.molecules.atoms
-        error = middle - data.molecules.energies / data.molecules.atoms
-        slope = np.sqrt(weights.breathing) * (high - low) / (BREATHING[2] - BREATHING[0])
-        molecule = np.sqrt(weights.molecule / error.size) * jnp.stack([error, slope])
+        m = data.molecules
+        found = molecule_predictions(model, m)
+        error, slope = _errors_per_atom(found, m.energies, m.atoms)
+        parts = [error, np.sqrt(weights.breathing) * slope]
+        if m.relaxed is not None:
+            fixed, error = error, (found[:, 3] - m.energies) / m.atoms
+            parts = [error, np.sqrt(weights.measured) * fixed, parts[1]]
+        molecule = jnp.sqrt(weights.molecule * m.trained / m.trained.sum()) * jnp.stack(parts)
+    if data.crystals is not None:
+        found = crystal_predictions(model, data.crystals, BREATHING)
+        both = jnp.stack(_errors_per_atom(found, data.crystals.energies, 2.0 * np.ones(len(found))))
+        crystal = np.sqrt(weights.crystal / len(found)) * both * np.sqrt([[1.0], [weights.breathing]])
     prior = [
-        np.sqrt(weights.prior / scale.size) * (x - y) / scale
-        for x, y, scale in zip(jax.tree.leaves(parameters), jax.tree.leaves(start), _prior_widths(start), strict=True)
+        np.sqrt(weights.prior / x.size) * (x - y) / width
+        for x, y, width in zip(jax.tree.leaves(parameters), jax.tree.leaves(start), weights.widths, strict=True)
     ]
-    return curve.ravel(), charge, molecule.ravel(), prior
+    return (curve.ravel(), charge, molecule.ravel(), crystal.ravel(), prior), error
 
 
-def _prior_widths(start: Parameters) -> list[Array]:
-    """How far each kind of parameter may move at unit cost: 1 for prefactors, 1 bohr, 50 eV (e/bohr³)^-½."""
-    widths = Parameters(a=1.0, b=1.0, sigma=1.0, kappa=50.0, m=1.0)
-    return [jnp.full_like(x, w) for x, w in zip(jax.tree.leaves(start), jax.tree.leaves(widths), strict=True)]
+def _errors_per_atom(energies, reference, atoms):
+    """Errors (M,) in eV per atom at the measured geometry, and slopes (M,) in eV per atom and unit of scale, of
+    energies (M, 3 or more) in eV, the first at the scales `BREATHING`."""
+    low, middle, high = energies[:, :3].T / atoms
+    return middle - reference / atoms, (high - low) / (BREATHING[2] - BREATHING[0])
 
 
 def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:
-    """Root mean square errors: curves in units of D_e (all points), charges in e; mean absolute error of the
-    molecules in eV per atom; and all of them one by one."""
+    """Root mean square errors: curves in units of D_e (all points), charges in e; mean absolute errors in eV per atom
+    of the molecules trained on (relaxed where they are), of those for validation (nan without any) and of crystals; and
+    all of them one by one."""
     energies, charges = eqx.filter_jit(curve_predictions)(model, data.curves)
     relative = (np.asarray(energies) - data.curves.energies) / data.curves.depths[:, None]
     difference = np.asarray(charges) - data.curves.charges
@@ -181,7 +229,14 @@ def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:
         "charge_by_pair": np.asarray(charges),
     }
     if data.molecules is not None:
-        energies = eqx.filter_jit(molecule_predictions)(model, data.molecules)
-        error = (np.asarray(energies)[:, 1] - data.molecules.energies) / data.molecules.atoms
-        found |= {"molecules": float(np.mean(np.abs(error))), "by_molecule": error}
+        m = data.molecules
+        energies = np.asarray(eqx.filter_jit(molecule_predictions)(model, m))
+        error = (energies[:, 1 if m.relaxed is None else 3] - m.energies) / m.atoms
+        trained = np.asarray(m.trained) > 0
+        found |= {"molecules": float(np.mean(np.abs(error[trained]))), "by_molecule": error}
+        found["validation"] = float(np.mean(np.abs(error[~trained]))) if not trained.all() else np.nan
+    if data.crystals is not None:
+        energies = eqx.filter_jit(crystal_predictions)(model, data.crystals, BREATHING)
+        error, _ = _errors_per_atom(energies, data.crystals.energies, 2.0 * np.ones(len(energies)))
+        found |= {"crystals": float(np.mean(np.abs(error))), "by_crystal": np.asarray(error)}
     return found

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ectjax.fitting.config import FitConfig
-from ectjax.fitting.objective import Data, Weights, curve_data, molecule_data, summary
+from ectjax.fitting.config import OPTIONAL, FitConfig
+from ectjax.fitting.crystals import crystal_data
+from ectjax.fitting.objective import Data, Weights, curve_data, molecule_data, relaxed_molecules, summary
 from ectjax.fitting.train import Fit, fit
 from ectjax.model import Basis, Model, Parameters, assemble, build_basis
 from ectjax.parameters import ParameterSet, load_parameters
@@ -23,7 +26,7 @@ STARTS = {"a": (0.1, 1.2), "b": (-0.3, 0.6), "sigma": (0.5, 2.0), "kappa": (1.0,
 def start_parameters(config: FitConfig, index: int) -> Parameters:
     """Start number `index`: the configured one for 0, then draws from `STARTS` under the configured seed."""
     n = len(config.elements)
-    base = {"a": 0.5, "b": 0.0, "sigma": 1.0, "kappa": 20.0, "m": 1.0}
+    base = {"a": 0.5, "b": 0.0, "sigma": 1.0, "kappa": 20.0, "m": 1.0, "anion": 1.0}
     base.update({k: float(v) for k, v in config.start.items() if k != "set"})
     values = {k: np.full(n, base[k]) for k in base}
     if "set" in config.start:
@@ -42,12 +45,19 @@ def start_parameters(config: FitConfig, index: int) -> Parameters:
 
 
 def run_fit(
-    config: FitConfig, report: Callable[[int, int, float], None] | None = None
+    config: FitConfig,
+    report: Callable[[int, int, float], None] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> tuple[ParameterSet, Fit, Basis, Data, Model]:
     """Fit from every start and keep the best. Deterministic for a configuration. Runs in float64.
 
-    `report` is called with (start, evaluation, root of the summed squared errors).
+    Args:
+        report: called with (start, evaluation, root of the summed squared errors).
+        checkpoint: a file that holds the best numbers of every start so far. If it is there, every start goes on from
+            its numbers; with another configuration it is refused (ValueError).
     """
+    train = config.train
+    kept = _Checkpoint(config, checkpoint)
     with jax.enable_x64(True):
         basis = build_basis(
             config.elements,
@@ -57,33 +67,112 @@ def run_fit(
             pair=config.pair,
             embedding=config.embedding,
         )
-        molecules = molecule_data(list(config.molecules), basis) if config.molecules else None
-        data = Data(curve_data(list(config.diatomics), basis), molecules)
-        train = config.train
+        molecules = molecule_data(list(config.molecules), basis, validation_of(config)) if config.molecules else None
+        crystals = crystal_data(list(config.crystals), basis) if config.crystals else None
+        data = Data(curve_data(list(config.diatomics), basis), molecules, crystals)
         best: Fit | None = None
         for index in range(max(1, int(train.get("starts", 1)))):
-            found = fit(
-                basis,
-                data,
-                start_parameters(config, index),
-                weights=Weights(
-                    charge=float(train.get("charge_weight", 1.0)),
-                    molecule=float(train.get("molecule_weight", 1.0)),
-                    breathing=float(train.get("breathing_weight", 0.01)),
-                    prior=float(train.get("prior", 0.0)),
-                ),
-                fixed=(*(("m",) if config.pair == "coulomb" else ()), *train.get("fixed", ())),
-                bounds=config.bounds,
-                steps=int(train.get("steps", 60)),
-                tolerance=float(train.get("tolerance", 1e-5)),
-                report=None if report is None else (lambda n, loss, i=index: report(i, n, loss)),
-            )
-            if best is None or found.loss < best.loss:
+            found = _search(config, basis, data, index, kept, report)
+            if best is None or _judged(found) < _judged(best):
                 best = found
         assert best is not None
         model = assemble(basis, best.parameters)
+        data = _relaxed(model, data) if train.get("relaxations") else data
         figures = summary(model, data)
     return _as_set(config, basis, best, figures), best, basis, data, model
+
+
+def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Checkpoint", report) -> Fit:
+    """One start: a fit at measured geometries, then as many with relaxed ones as the configuration asks for."""
+    train, start = config.train, start_parameters(config, index)
+    given = {name: train[f"{name}_weight"] for name in Weights._fields if f"{name}_weight" in train}
+    widths = tuple(config.prior_widths.get(k, w) for k, w in zip(FIELDS, Weights().widths, strict=True))
+    weights = Weights(**given, prior=float(train.get("prior", 0.0)), widths=widths)
+
+    held = {f for f in OPTIONAL if f not in train.get("free", ())} | set(train.get("fixed", ()))
+    fixed = tuple(f for f in FIELDS if f in held or (f == "m" and config.pair == "coulomb"))
+
+    def search(data: Data, begin: Parameters | None) -> Fit:
+        return fit(
+            basis,
+            data,
+            start,
+            begin=begin,
+            weights=weights,
+            fixed=fixed,
+            bounds=config.bounds,
+            steps=int(train.get("steps", 60)),
+            tolerance=float(train.get("tolerance", 1e-5)),
+            patience=train.get("patience"),
+            report=None if report is None else (lambda n, loss: report(index, n, loss)),
+            keep=lambda parameters: kept.write(index, parameters),
+        )
+
+    molecules, relaxations = data.molecules, int(train.get("relaxations", 0))
+    if molecules is not None and relaxations > 0:  # the same program for measured and for relaxed geometries
+        data = data._replace(molecules=molecules._replace(relaxed=molecules.positions))
+    found = search(data, kept.parameters(index))
+    for _ in range(relaxations if molecules is not None else 0):
+        found = search(_relaxed(assemble(basis, found.parameters), data), found.parameters)
+    return found
+
+
+def _relaxed(model: Model, data: Data) -> Data:
+    return data if data.molecules is None else data._replace(molecules=relaxed_molecules(model, data.molecules))
+
+
+def validation_of(config: FitConfig) -> np.ndarray:
+    """Which molecules are kept for validation (M,): a share drawn under the configured seed."""
+    count = round(float(config.train.get("validation", 0.0)) * len(config.molecules))
+    drawn = np.random.default_rng(int(config.train.get("seed", 0))).permutation(len(config.molecules))[:count]
+    return np.isin(np.arange(len(config.molecules)), drawn)
+
+
+def _judged(found: Fit) -> float:
+    """What starts are compared by: the validation error, or the objective without one."""
+    return found.loss if np.isnan(found.validation) else found.validation
+
+
+class _Checkpoint:
+    """The best numbers of every start in one JSON file, written under a temporary name and renamed."""
+
+    def __init__(self, config: FitConfig, path: str | Path | None):
+        self._path, self._digest = None if path is None else Path(path), _digest(config)
+        self._starts: dict[str, dict[str, list[float]]] = {}
+        if self._path is None or not self._path.is_file():
+            return
+        try:
+            content = json.loads(self._path.read_text())
+            same, self._starts = content["config_sha256"] == self._digest, content["starts"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"checkpoint {self._path} is damaged ({error}); remove it to begin anew") from None
+        if not same:
+            raise ValueError(
+                f"checkpoint {self._path} belongs to another configuration; remove it, or restore that configuration"
+            )
+
+    def parameters(self, index: int) -> Parameters | None:
+        """Numbers to go on from, None for a start that has not begun."""
+        stored = self._starts.get(str(index))
+        return None if stored is None else Parameters(**{k: jnp.asarray(v) for k, v in stored.items()})
+
+    def write(self, index: int, parameters: Parameters) -> None:
+        """Keep the numbers of a start."""
+        if self._path is None:
+            return
+        self._starts[str(index)] = {k: np.asarray(getattr(parameters, k)).tolist() for k in FIELDS}
+        temporary = self._path.with_name(self._path.name + ".part")
+        temporary.write_text(json.dumps({"config_sha256": self._digest, "starts": self._starts}))
+        os.replace(temporary, self._path)
+
+
+def _digest(config: FitConfig) -> str:
+    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value):
+    """Arrays of a configuration in full: their text leaves entries out."""
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)
 
 
 def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> ParameterSet:
@@ -91,8 +180,13 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
     if config.molecules:
         learned["molecules"] = [m.name for m in config.molecules]
         learned["molecule_mae_ev_per_atom"] = round(float(figures["molecules"]), 5)
+        if np.isfinite(figures["validation"]):
+            learned["validation"] = [m.name for m, v in zip(config.molecules, validation_of(config), strict=True) if v]
+            learned["validation_mae_ev_per_atom"] = round(float(figures["validation"]), 5)
+    if config.crystals:
+        learned["crystals"] = [c.formula for c in config.crystals]
+        learned["crystal_mae_ev_per_atom"] = round(float(figures["crystals"]), 5)
     numbers = {k: np.round(np.asarray(getattr(found.parameters, k)), 6) for k in FIELDS}
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True, default=str).encode()).hexdigest()
     return ParameterSet(
         name=config.name,
         description=config.description,
@@ -101,12 +195,13 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
         options={k: getattr(config, k) for k in ("cutoff", "energies", "pair", "embedding")},
         provenance={
             "method": "bounded least squares on diatomic curves (8 points, 0.85 to 2.2 R_e), charges mu/R_e"
-            + (" and atomisation energies of molecules" if config.molecules else ""),
+            + (", atomisation energies of molecules" if config.molecules else "")
+            + (", lattice constants and energies of crystals" if config.crystals else ""),
             "pairs": [f"{p.a}-{p.b}" for p in config.diatomics],
             "curve_rms_in_depths": round(float(figures["curves"]), 5),
             "charge_rms_in_e": round(float(figures["charges"]), 5),
             **learned,
-            "config_sha256": digest,
+            "config_sha256": _digest(config),
             "jax": jax.__version__,
         },
     )

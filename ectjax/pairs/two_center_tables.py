@@ -184,11 +184,11 @@ def shipped_archive() -> Path:
 
 
 def build_archive(path: Path | None = None, jobs: int | None = None) -> tuple[Path, int]:
-    """Write all pairs of the bound -1, 0, +1 states of `ARCHIVE_ELEMENTS`; returns the path and their count."""
+    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`; returns the path and their count."""
     from ectjax.tables import load_element
 
     every = [state for symbol in ARCHIVE_ELEMENTS for state in load_element(symbol).states]
-    states = [state for state in every if state.label in ("-1", "0", "+1") and state.bound]
+    states = [state for state in every if state.label in ("-1", "0", "+1")]
     tables = two_center_tables(states, jobs=jobs)
     keys = [density_key(state) for state in states]
     found = {

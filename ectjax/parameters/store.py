@@ -1,8 +1,8 @@
 """Read and write parameter sets.
 
 A file holds {"format": "ectjax-parameters", "version": 1, "name", "description", "options": {cutoff, energies,
-pair, embedding}, "elements": {symbol: {"states": [labels], "a", "b", "sigma", "kappa", "m"}}, "provenance": {…},
-"checksum"}; sigma in bohr, kappa in eV per (e/bohr³)^½, the others without unit.
+pair, embedding}, "elements": {symbol: {"states": [labels], "a", "b", "sigma", "kappa", "m", "anion"}}, "provenance":
+{…}, "checksum"}; a file without "anion" means 1; sigma in bohr, kappa in eV per (e/bohr³)^½, the others without unit.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from importlib import resources
 from pathlib import Path
 
 FORMAT, VERSION = "ectjax-parameters", 1
-FIELDS = ("a", "b", "sigma", "kappa", "m")
+FIELDS = ("a", "b", "sigma", "kappa", "m", "anion")
 
 
 @dataclass(frozen=True)
 class ParameterSet:
-    """Numbers and choices a model is built from. `elements` maps a symbol to its five numbers, `states` to labels."""
+    """Numbers and choices a model is built from. `elements` maps a symbol to its six numbers, `states` to labels."""
 
     name: str
     elements: dict[str, dict[str, float]]
@@ -94,7 +94,7 @@ def load_parameters(name: str | Path = "default") -> ParameterSet:
     elements = content["elements"]
     return ParameterSet(
         name=content["name"],
-        elements={symbol: {k: float(entry[k]) for k in FIELDS} for symbol, entry in elements.items()},
+        elements={s: {k: float(({"anion": 1.0} | entry)[k]) for k in FIELDS} for s, entry in elements.items()},
         states={symbol: tuple(entry["states"]) for symbol, entry in elements.items()},
         options=content["options"],
         description=content["description"],

@@ -1,0 +1,30 @@
+"""The shipped set `molecules`: what its model card says of pairs far apart and of its training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ectjax import load_model, load_parameters
+from ectjax.fitting.curves import read_diatomics
+from ectjax.fitting.molecules import read_molecules
+from ectjax.fitting.objective import curve_data, pair_energy
+from ectjax.load import basis_of
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def test_pairs_come_apart_neutral():
+    model = load_model("molecules")
+    species = jnp.asarray(curve_data(read_diatomics(), basis_of(load_parameters("molecules"))).species)
+    energies, charges = jax.jit(jax.vmap(lambda rows: pair_energy(model, rows, 30.0)))(species)
+    assert len(energies) == 22 and np.abs(energies).max() < 1e-3 and np.abs(charges).max() < 1e-3
+
+
+def test_no_test_molecule_was_trained_on():
+    trained = set(load_parameters("molecules").provenance["molecules"])
+    assert trained == {m.name for m in read_molecules() if m.use == "train"}
