@@ -96,6 +96,14 @@ def test_a_run_that_cannot_go_on_names_the_step_and_keeps_its_files(cli, crystal
     assert len(read_log(tmp_path / "other" / "log.csv")["step"]) == 1
 
 
+def test_a_run_that_explodes_ends_and_says_why(cli, crystal, tmp_path, monkeypatch):
+    monkeypatch.setattr("ectjax.dynamics.session.HOTTEST", 100.0)
+    out = tmp_path / "run"
+    end = cli("md", crystal, "--ensemble", "nve", "--steps", 30, "--dt", 2, "--temperature", 600, "--out", out)
+    assert end.code == 1 and "2 fs are too long" in end.err and "shorter --dt" in end.err
+    assert len(read_log(out / "log.csv")["step"]) == 2
+
+
 @pytest.mark.parametrize("ensemble", ["nve", "nvt", "npt"])
 def test_integrators_conserve_a_harmonic_crystal(ensemble, x64):
     """The three-part step against an energy that is known: springs to lattice sites that scale with the cell."""

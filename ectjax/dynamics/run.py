@@ -51,7 +51,7 @@ class Tally(NamedTuple):
 
 
 class NotConverged(Exception):
-    """The weights of a step did not converge, from a cold start either."""
+    """A run cannot go on: the weights of a step do not converge, from a cold start either, or atoms fly apart."""
 
 
 class Interrupted(Exception):

@@ -27,6 +27,7 @@ from ectjax.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_GPA, FEMTOSECON
 
 PLOT = "energies_charges.png"
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+HOTTEST = 1e6  # K, some 100 eV per atom: a run beyond has gone wrong
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,11 @@ def _steps(folder, simulation, atoms, settings, console) -> None:
             until = min(step - step % settings.every + settings.every, settings.steps)
             tally = simulation.advance(until)
             row = _record(folder, simulation, atoms, settings, tally, until - step)
+            if not row["temperature_K"] < HOTTEST:
+                raise NotConverged(
+                    f"the temperature of step {until} is {row['temperature_K']:.1e} K (at most {HOTTEST:g} K make sense): "
+                    f"steps of {settings.dt:g} fs are too long for these atoms, or the start is too far from rest"
+                )
             step = until
             told = f"{row['temperature_K']:.0f} K  {row['potential_eV']:.3f} eV  |q| ≤ {row['max_abs_charge_e']:.3f} e"
             progress.update(task, completed=step, told=told)

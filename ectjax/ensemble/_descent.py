@@ -21,6 +21,7 @@ _MEMORY = 5  # pairs of steps and gradient changes
 _DAMPING = 0.8  # of the preconditioner, right within a factor of 2: errors shrink without a line search too
 _FLATTEST = 0.05  # eV, curvature along a step below which it teaches nothing
 _MAX_ROTATION = 0.7  # largest change of one atom's amplitude vector in one step
+_OVERSHOOT = 0.9  # slope at the end of a step in units of minus that at its start, from which on it is cut back
 _PATIENCE = 12  # steps in a row in which neither energy nor residual falls
 
 
@@ -105,20 +106,24 @@ def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int) ->
         # rounding of an energy is that of its terms, which are some 100 eV per atom and cancel
         noise = 4 * eps * (jnp.abs(old) + 100.0 * c.shape[0])
 
-        def too_high(carry):
-            t, _, point, trials = carry
+        def unfit(carry):
+            t, moved, point, first, trials = carry
+            along = jnp.sum(project(first.gradient, moved, first) * (moved - c))
             rising = ~(point.energy <= old + 1e-4 * t * state.slope + noise)
-            return (trials == 0) | (rising & (t > 1e-6))
+            # where rounding hides the energy's change the slope must tell that the minimum was not far overshot
+            overshot = (point.energy >= old - noise) & (along > -_OVERSHOOT * t * state.slope)
+            return (trials == 0) | ((rising | (overshot & (state.iterations >= 0))) & (t > 1e-6))
 
         def trial(carry):
-            t, _, _, trials = carry
+            t, _, _, _, trials = carry
             t = jnp.where(trials == 0, 1.0, 0.4 * t)
             # |c| leaves the weights as they are and never raises a resonance energy −κ c_α c_β
             moved = retract(jnp.abs(c + t * state.direction), charges, mask, total)
-            return t, moved, evaluate(problem, moved), trials + 1
+            point = evaluate(problem, moved)
+            return t, moved, point, first_order(problem, moved, point)[0], trials + 1
 
-        begin = (jnp.ones((), c.dtype), c, state.point, jnp.zeros((), jnp.int32))
-        _, moved, point, trials = jax.lax.while_loop(too_high, trial, begin)
+        begin = (jnp.ones((), c.dtype), c, state.point, state.first, jnp.zeros((), jnp.int32))
+        _, moved, point, _, trials = jax.lax.while_loop(unfit, trial, begin)
         accepted = point.energy <= old + noise
         moved, point = jax.tree.map(lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point))
         first, diagonal, residual = first_order(problem, moved, point)
