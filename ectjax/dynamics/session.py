@@ -139,8 +139,8 @@ def _steps(folder, simulation, atoms, settings, console) -> None:
             row = _record(folder, simulation, atoms, settings, tally, until - step)
             if not row["temperature_K"] < HOTTEST:
                 raise NotConverged(
-                    f"the temperature of step {until} is {row['temperature_K']:.1e} K (at most {HOTTEST:g} K make sense): "
-                    f"steps of {settings.dt:g} fs are too long for these atoms, or the start is too far from rest"
+                    f"the temperature of step {until} is {row['temperature_K']:.1e} K (at most {HOTTEST:g} K make "
+                    f"sense): steps of {settings.dt:g} fs are too long for these atoms, or the start is too far from rest"
                 )
             step = until
             told = f"{row['temperature_K']:.0f} K  {row['potential_eV']:.3f} eV  |q| ≤ {row['max_abs_charge_e']:.3f} e"
