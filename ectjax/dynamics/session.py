@@ -140,7 +140,7 @@ def _steps(folder, simulation, atoms, settings, console) -> None:
             if not row["temperature_K"] < HOTTEST:
                 raise NotConverged(
                     f"the temperature of step {until} is {row['temperature_K']:.1e} K (at most {HOTTEST:g} K make "
-                    f"sense): steps of {settings.dt:g} fs are too long for these atoms, or the start is too far from rest"
+                    f"sense): steps of {settings.dt:g} fs are too long, or the start is far from rest"
                 )
             step = until
             told = f"{row['temperature_K']:.0f} K  {row['potential_eV']:.3f} eV  |q| ≤ {row['max_abs_charge_e']:.3f} e"
