@@ -151,7 +151,7 @@ timestep 0.001
 
 
 def comb3(cells: int, steps: int) -> dict:
-    """TiO2, rutile, with fix qeq/comb to 3e-3, as in LAMMPS's own example: forces within 3e-2 eV/Å of those at 1e-6."""
+    """TiO2, rutile, with fix qeq/comb to 3e-3, as in LAMMPS's own example."""
     rutile = crystal(
         ("Ti", "O"), [(0, 0, 0), (0.3053, 0.3053, 0)], spacegroup=136, cellpar=[4.6257, 4.6257, 2.9806, 90, 90, 90]
     )

@@ -1,10 +1,10 @@
 """Picture of one element's densities."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
+from ..files import replacing
 from ..tables import Element
 from ..tables.verify import evaluate
 
@@ -35,9 +35,5 @@ def plot_element(element: Element, target: Path) -> None:
     logarithmic.set(xlim=(0, 20), ylim=(1e-12, 3e3), xlabel="r (bohr)", ylabel="ρ (electrons/bohr³)")
     radial.legend(fontsize=8)
     figure.suptitle(f"{element.symbol}: Slater fits (lines) and reference densities (dots)")
-    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
-    try:
+    with replacing(target) as temporary:
         figure.savefig(temporary, dpi=150)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge
+from ectjax.files import replacing
 
 
 class Optimizer(StrEnum):
@@ -97,13 +98,7 @@ def _check_writable(out: Path) -> None:
 
 def _write(out: Path, atoms) -> None:
     """Write under a temporary name and rename. Charges go along where the format has a place for them."""
-    import os
-
     from ase.io import write
 
-    temporary = out.with_name(f".part-{out.name}")
-    try:
+    with replacing(out) as temporary:
         write(temporary, atoms)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)

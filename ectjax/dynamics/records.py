@@ -18,6 +18,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 
+from ectjax.files import replacing
+
 TRAJECTORY, LOG, CHECKPOINT, DESCRIPTION = "trajectory.extxyz", "log.csv", "checkpoint.npz", "run.json"
 FIXED = ("structure", "numbers", "model", "ensemble", "dt_fs", "temperature_K", "charge_e")
 """Entries of `run.json` that a restart must share with the run it goes on with."""
@@ -150,9 +152,8 @@ def check_new(path: Path) -> None:
 def write_atomically(file: Path, content: bytes) -> None:
     """Write next to the file and rename, so that it is whole or absent."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, file)
+    with replacing(file) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_log(file: Path) -> dict[str, np.ndarray]:

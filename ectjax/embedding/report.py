@@ -5,7 +5,6 @@ states reach concordance and which do not, writes the page, and writes the resul
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from ectjax.embedding.baskes import baskes
 from ectjax.embedding.concordance import RANGE, TOLERANCE, Concordance, bond_density, concordance
 from ectjax.embedding.daw import daw_components
+from ectjax.files import replacing
 from ectjax.units import HARTREE_IN_EV
 
 PUBLISHED = {  # E_c in eV and A, M. I. Baskes, Phys. Rev. B 46, 2727 (1992); H as the dimer
@@ -204,12 +204,8 @@ def plot_embedding(record, path: str | Path) -> Path:
         title = f"{result.status}, rms {100 * result.relative_rms:.1f} %"
         ax.legend(fontsize=7, title=title, title_fontsize=7)
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

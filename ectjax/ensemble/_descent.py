@@ -106,32 +106,33 @@ def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int) ->
         # rounding of an energy is that of its terms, which are some 100 eV per atom and cancel
         noise = 4 * eps * (jnp.abs(old) + 100.0 * c.shape[0])
 
+        begun = state.iterations >= 0
+
         def unfit(carry):
-            t, moved, point, first, trials = carry
+            t, (moved, point, first, *_), trials = carry
             along = jnp.sum(project(first.gradient, moved, first) * (moved - c))
             rising = ~(point.energy <= old + 1e-4 * t * state.slope + noise)
             # where rounding hides the energy's change the slope must tell that the minimum was not far overshot
-            overshot = (point.energy >= old - noise) & (along > -_OVERSHOOT * t * state.slope)
-            return (trials == 0) | ((rising | (overshot & (state.iterations >= 0))) & (t > 1e-6))
+            overshot = begun & (point.energy >= old - noise) & (along > -_OVERSHOOT * t * state.slope)
+            return (trials == 0) | ((rising | overshot) & (t > 1e-6))
 
         def trial(carry):
-            t, _, _, _, trials = carry
+            t, _, trials = carry
             t = jnp.where(trials == 0, 1.0, 0.4 * t)
             # |c| leaves the weights as they are and never raises a resonance energy −κ c_α c_β
             moved = retract(jnp.abs(c + t * state.direction), charges, mask, total)
             point = evaluate(problem, moved)
-            return t, moved, point, first_order(problem, moved, point)[0], trials + 1
+            return t, (moved, point, *first_order(problem, moved, point)), trials + 1
 
-        begin = (jnp.ones((), c.dtype), c, state.point, state.first, jnp.zeros((), jnp.int32))
-        _, moved, point, _, trials = jax.lax.while_loop(unfit, trial, begin)
-        accepted = point.energy <= old + noise
-        moved, point = jax.tree.map(lambda new, kept: jnp.where(accepted, new, kept), (moved, point), (c, state.point))
-        first, diagonal, residual = first_order(problem, moved, point)
-        residual = jnp.where(accepted, residual, state.residual)  # infinite where already the start has no energy
+        here = (c, state.point, state.first, state.diagonal, state.residual)
+        begin = (jnp.ones((), c.dtype), here, jnp.zeros((), jnp.int32))
+        _, there, trials = jax.lax.while_loop(unfit, trial, begin)
+        accepted = there[1].energy <= old + noise
+        there = jax.tree.map(lambda new, kept: jnp.where(accepted, new, kept), there, here)
+        moved, point, first, diagonal, residual = there
         # rounding bounds the residual from below: stop when neither energy nor residual falls any more
         flat = (old - point.energy <= noise) & (residual > 0.99 * state.residual)
         change = project(first.gradient - state.first.gradient, moved, first)
-        begun = state.iterations >= 0
         # what was learned far away can be wrong here: a step that fails is tried again without
         learned = state.memory.after(jnp.where(begun, project(moved - c, moved, first), 0.0), change)
         memory = jax.tree.map(lambda x: jnp.where(accepted, x, 0.0), learned)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ectjax.files import replacing
 from ectjax.fitting.config import OPTIONAL, FitConfig
 from ectjax.fitting.crystals import crystal_data
 from ectjax.fitting.objective import Data, Weights, curve_data, molecule_data, relaxed_molecules, summary
@@ -161,9 +161,8 @@ class _Checkpoint:
         if self._path is None:
             return
         self._starts[str(index)] = {k: np.asarray(getattr(parameters, k)).tolist() for k in FIELDS}
-        temporary = self._path.with_name(self._path.name + ".part")
-        temporary.write_text(json.dumps({"config_sha256": self._digest, "starts": self._starts}))
-        os.replace(temporary, self._path)
+        with replacing(self._path) as temporary:
+            temporary.write_text(json.dumps({"config_sha256": self._digest, "starts": self._starts}))
 
 
 def _digest(config: FitConfig) -> str:

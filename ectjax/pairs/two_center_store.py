@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ectjax.embedding.daw import SphericalDensity, density_terms
+from ectjax.files import replacing
 from ectjax.pairs.two_center import AXIAL_POINTS, RADIAL_POINTS
 
 _VERSION = "1"
@@ -60,7 +60,9 @@ def read_table(path: Path, size: int) -> np.ndarray | None:
 def write_table(path: Path, table: np.ndarray) -> None:
     """Write to a temporary name, then rename: a reader never sees half a file. No cache is not an error."""
     try:
-        _replace(path, lambda file: np.save(file, table))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            np.save(temporary, table)
     except OSError:
         return
 
@@ -81,17 +83,7 @@ def write_archive(path: Path, tables: Mapping[str, np.ndarray]) -> None:
     """All tables in one compressed file, sorted by key, written under a temporary name and renamed."""
     keys = sorted(tables)
     stacked = np.stack([tables[key] for key in keys])
-    _replace(Path(path), lambda file: np.savez_compressed(file, keys=np.array(keys), tables=stacked))
-
-
-def _replace(path: Path, save) -> None:
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            save(file)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, temporary.open("wb") as file:  # of a path savez would change the ending
+        np.savez_compressed(file, keys=np.array(keys), tables=stacked)

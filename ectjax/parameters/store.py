@@ -7,10 +7,11 @@ pair, embedding}, "elements": {symbol: {"states": [labels], "a", "b", "sigma", "
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+
+from ectjax.files import replacing
 
 FORMAT, VERSION = "ectjax-parameters", 1
 FIELDS = ("a", "b", "sigma", "kappa", "m", "anion")
@@ -54,9 +55,8 @@ def save_parameters(parameters: ParameterSet, path: str | Path) -> Path:
     path = Path(path)
     content = parameters.content()
     content["checksum"] = checksum(content)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
     return path
 
 

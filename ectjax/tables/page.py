@@ -4,6 +4,8 @@ import math
 import os
 from pathlib import Path
 
+from ectjax.files import replacing
+
 from ..units import HARTREE_IN_EV
 from .goals import NOT_PLANNED, missing_states, tally, triple_zeta
 from .records import Element
@@ -71,9 +73,8 @@ def write_page(out: str | os.PathLike, path: str | os.PathLike | None = None) ->
         raise ValueError("no tables to describe; make some with 'ectjax tables build H'")
     parts = [_HEAD, _summary(elements), *(_section(element) for element in elements)]
     out = Path(out)
-    temporary = out.with_name(f".{out.name}.part")
-    temporary.write_text("\n".join(parts))
-    os.replace(temporary, out)
+    with replacing(out) as temporary:
+        temporary.write_text("\n".join(parts))
     return out
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ectjax.files import replacing
+
 from .records import AtomicState, Element, parse_label
 from .symbols import NUMBERS, SYMBOLS, symbol_of
 
@@ -112,26 +114,21 @@ def write_table(element: Element, file: str | os.PathLike) -> Path:
     """Write a table under a temporary name and rename it, so that no half-written file is ever seen."""
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(temporary, "w", track_order=False) as handle:
-            handle.attrs["schema"], handle.attrs["schema_version"] = SCHEMA, SCHEMA_VERSION
-            handle.attrs["units"], handle.attrs["checksum"] = UNITS, checksum(element)
-            handle.attrs["symbol"], handle.attrs["number"] = element.symbol, element.number
-            handle.attrs["provenance"] = json.dumps(element.provenance, sort_keys=True)
-            handle.attrs["labels"] = json.dumps(element.labels)
-            for state in element.states:
-                group = handle.create_group(f"states/{state.label}")
-                for name in _SCALARS:
-                    group.attrs[name] = getattr(state, name)
-                group.attrs["fit"] = json.dumps(state.fit, sort_keys=True)
-                if state.concordance:
-                    group.attrs["concordance"] = json.dumps(state.concordance, sort_keys=True)
-                for name, kind in _ARRAYS.items():
-                    group.create_dataset(name, data=np.asarray(getattr(state, name), kind))
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(file) as temporary, h5py.File(temporary, "w", track_order=False) as handle:
+        handle.attrs["schema"], handle.attrs["schema_version"] = SCHEMA, SCHEMA_VERSION
+        handle.attrs["units"], handle.attrs["checksum"] = UNITS, checksum(element)
+        handle.attrs["symbol"], handle.attrs["number"] = element.symbol, element.number
+        handle.attrs["provenance"] = json.dumps(element.provenance, sort_keys=True)
+        handle.attrs["labels"] = json.dumps(element.labels)
+        for state in element.states:
+            group = handle.create_group(f"states/{state.label}")
+            for name in _SCALARS:
+                group.attrs[name] = getattr(state, name)
+            group.attrs["fit"] = json.dumps(state.fit, sort_keys=True)
+            if state.concordance:
+                group.attrs["concordance"] = json.dumps(state.concordance, sort_keys=True)
+            for name, kind in _ARRAYS.items():
+                group.create_dataset(name, data=np.asarray(getattr(state, name), kind))
     return file
 
 
