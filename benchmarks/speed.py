@@ -1,7 +1,7 @@
 """Speed of molecular dynamics with moving charges: ectjax beside LAMMPS, jax-md and GFN2-xTB, in one run.
 
     python benchmarks/speed.py [--cores 1 | all] [--cells 9] [--steps 100] [--only ectjax reaxff ...] [--out FILE]
-    python benchmarks/speed.py scaling [--cells 9 15 23]        # cost per atom and step against size
+    python benchmarks/speed.py scaling [--cells 9 15 23] [--only "ectjax native" ectjax]   # cost against size
 
 Every candidate runs in a process of its own, one after the other, held to the same cores. Systems are crystals of
 about the same number of atoms (8 cells³ of rock salt for ectjax) at 300 K, NVE. The peers that move charges are
@@ -37,7 +37,7 @@ DT = 1.0  # fs
 # --- candidates: each returns {atoms, steps, seconds, ...} ---
 
 
-def ectjax(cells: int, steps: int, dtype: str = "float64") -> dict:
+def ectjax(cells: int, steps: int, dtype: str = "float64", native: bool = False) -> dict:
     import jax
 
     jax.config.update("jax_enable_x64", dtype == "float64")
@@ -56,7 +56,7 @@ def ectjax(cells: int, steps: int, dtype: str = "float64") -> dict:
     integrator = make_integrator(
         "nve", DT * FEMTOSECOND, temperature=300.0, cell=tuple(map(tuple, atoms.cell.tolist())), atoms=len(atoms)
     )
-    simulation = Simulation(model, system, integrator, skin=SKIN, tolerance=TOLERANCE, accuracy=ACCURACY)
+    simulation = Simulation(model, system, integrator, skin=SKIN, tolerance=TOLERANCE, accuracy=ACCURACY, native=native)
     momenta, _ = start_momenta(atoms, 600.0, 0)  # half of it goes into the springs
     simulation.begin(momenta, atoms.get_masses(), jax.random.PRNGKey(0))
     simulation.advance(1)
@@ -90,6 +90,18 @@ def ectjax(cells: int, steps: int, dtype: str = "float64") -> dict:
 
 def ectjax_float32(cells: int, steps: int) -> dict:
     return ectjax(cells, steps, "float32")
+
+
+def ectjax_native(cells: int, steps: int) -> dict:
+    """With the compiled sums of `ectjax.native`; building them, once per machine, is not part of the start."""
+    from ectjax.native import build
+
+    build()
+    return ectjax(cells, steps, native=True)
+
+
+def ectjax_native_float32(cells: int, steps: int) -> dict:
+    return ectjax(cells, steps, "float32", native=True)
 
 
 def _lammps(atoms: Atoms, symbols, style: str, commands: str, steps: int, units: str = "metal") -> dict:
@@ -243,6 +255,8 @@ def gfn2_xtb(cells: int, steps: int) -> dict:
 
 
 CANDIDATES = {
+    "ectjax native": (ectjax_native, None, 2),
+    "native float32": (ectjax_native_float32, None, 2),
     "ectjax": (ectjax, None, 1),
     "ectjax float32": (ectjax_float32, None, 1),
     "reaxff": (reaxff, "lammps", 1),
@@ -289,8 +303,8 @@ def rate(found: dict) -> float:
 def compare(cells: int, steps: int, cores: int, only, say) -> None:
     title = f"{8 * cells**3} ions of rock salt for ectjax, {cores} core(s)"
     say(f"{title}; tolerance {TOLERANCE:g} eV, accuracy {ACCURACY:g} e/Å², skin {SKIN:g} Å")
-    say("                    atoms   steps   atom-steps/s   ectjax is    remarks")
-    own = None
+    say("                    atoms   steps   atom-steps/s   native is     JAX is   remarks")
+    own: dict[str, float] = {}
     for name, (_, package, part) in CANDIDATES.items():
         if (only and name not in only) or (package and importlib.util.find_spec(package) is None):
             continue
@@ -298,7 +312,7 @@ def compare(cells: int, steps: int, cores: int, only, say) -> None:
         if "failed" in found:
             say(f"{name:18s}  failed: {found['failed'][:90]}")
             continue
-        own = rate(found) if own is None and name == "ectjax" else own
+        own[name] = rate(found)
         remarks = ""
         if "start" in found:
             remarks = (
@@ -306,19 +320,22 @@ def compare(cells: int, steps: int, cores: int, only, say) -> None:
                 f"{found['evaluations']:.1f} gradients per step, {found['rebuilds']} lists, "
                 f"{found['temperature']:.0f} K, {found['peak GiB']:.1f} GiB"
             )
-        faster = f"{own / rate(found):8.2f} ×" if own else ""
-        say(f"{name:18s} {found['atoms']:7d} {found['steps']:6d}   {rate(found):12.0f}   {faster:10s}   {remarks}")
+        faster = [f"{own[x] / own[name]:7.2f} ×" if x in own else 9 * " " for x in ("ectjax native", "ectjax")]
+        say(f"{name:18s} {found['atoms']:7d} {found['steps']:6d}   {own[name]:12.0f}   {'  '.join(faster)}   {remarks}")
 
 
-def scaling(sizes, steps: int, cores: int, say) -> None:
-    say(f"ectjax, float64, {cores} core(s): cost against size")
-    say("  atoms   µs per atom and step   gradients per step   start (s)")
+def scaling(sizes, steps: int, cores: int, name: str, say) -> None:
+    say(f"{name}, {cores} core(s): cost against size")
+    say("  atoms   µs per atom and step   gradients per step   start (s)   GiB")
     for cells in sizes:
-        found = measured("ectjax", cells, steps, cores)
+        found = measured(name, cells, steps, cores)
         if "failed" in found:
             say(f"{8 * cells**3:7d}  failed: {found['failed'][:90]}")
             continue
-        say(f"{found['atoms']:7d}   {1e6 / rate(found):20.2f}   {found['evaluations']:18.1f}   {found['start']:8.1f}")
+        say(
+            f"{found['atoms']:7d}   {1e6 / rate(found):20.2f}   {found['evaluations']:18.1f}   {found['start']:8.1f}"
+            f"   {found['peak GiB']:5.1f}"
+        )
 
 
 def main() -> None:
@@ -344,7 +361,8 @@ def main() -> None:
     versions = {name: importlib.metadata.version(name) for name in packages}
     say(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
     if options.part == "scaling":
-        scaling(options.cells, options.steps, cores, say)
+        for name in options.only or ["ectjax native"]:
+            scaling(options.cells, options.steps, cores, name, say)
     else:
         for cells in options.cells:
             compare(cells, options.steps, cores, options.only, say)

@@ -7,7 +7,9 @@ from jaxtyping import Array, Float
 
 from ectjax.ensemble import Equilibration
 from ectjax.model import Model
-from ectjax.potential import System, potential_energy
+from ectjax.native.tables import NativeTables
+from ectjax.native.terms import native_forces, native_terms
+from ectjax.potential import System, potential_energy, solve_terms
 
 
 class Results(eqx.Module):
@@ -34,9 +36,17 @@ def calculate(
     model: Model,
     system: System,
     weights: Float[Array, "N S"] | None = None,
+    *,
+    native: NativeTables | None = None,
     **options,
 ) -> Results:
-    """Equilibrate and differentiate once. `weights` (N, S) is a warm start; options as in `potential.solve_weights`."""
+    """Equilibrate and differentiate once. `weights` (N, S) is a warm start; options as in `potential.solve_weights`.
+
+    With `native`, the tables `ectjax.native.native_tables(model, system.long_range)`, compiled sums do the work on a
+    CPU: the same numbers, faster, which cannot be differentiated further (TypeError).
+    """
+    if native is not None:
+        return _natively(native, model, system, weights, options)
 
     def energy(positions, strain):
         moved = strained(eqx.tree_at(lambda s: s.positions, system, positions), strain)
@@ -50,6 +60,20 @@ def calculate(
         (value, result), (slope, virial) = jax.value_and_grad(energy, argnums=(0, 1), has_aux=True)(
             system.positions, zero
         )
-        virial = 0.5 * (virial + virial.T) / jnp.abs(jnp.linalg.det(system.cell))
-    dipole = jnp.zeros(3, value.dtype) if system.cell is not None else result.charges @ system.positions
-    return Results(value, -slope, virial, dipole, result)
+    return _results(system, value, -slope, virial, result)
+
+
+def _natively(native: NativeTables, model: Model, system: System, weights, options) -> Results:
+    terms = native_terms(native, model, system)
+    result = solve_terms(terms, system.total_charge, weights, **options)
+    forces, virial = native_forces(terms, system, result.weights, result.amplitudes)
+    return _results(system, result.energy, forces, virial, result)
+
+
+def _results(system: System, energy, forces, virial, result: Equilibration) -> Results:
+    if system.cell is None:
+        stress, dipole = jnp.zeros((3, 3), energy.dtype), result.charges @ system.positions
+    else:
+        stress = 0.5 * (virial + virial.T) / jnp.abs(jnp.linalg.det(system.cell))
+        dipole = jnp.zeros(3, energy.dtype)
+    return Results(energy, forces, stress, dipole, result)

@@ -19,7 +19,7 @@ def explain(model: Model, system: System) -> str:
     mask = np.asarray(system.neighbors.mask)
     distances = np.where(mask, np.asarray(pair_distances(system.positions, system.cell, system.neighbors)), np.inf)
     i, j = np.asarray(system.neighbors.i), np.asarray(system.neighbors.j)
-    parts = (terms.interaction, terms.density_at_i, terms.density_at_j)
+    parts = (terms.pairs.interaction, terms.pairs.density_at_i, terms.pairs.density_at_j)
     finite = np.logical_and.reduce([np.isfinite(np.asarray(x)).reshape(-1, len(mask)).all(axis=0) for x in parts])
     broken = np.flatnonzero(mask & ~finite)
     if broken.size:

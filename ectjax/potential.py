@@ -15,6 +15,7 @@ from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
 from ectjax.model import RESONANCE_SOFTENING, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances
+from ectjax.pairs.terms import PairSums, PairTerms
 from ectjax.radial.spline import table_values
 
 ROUNDS = 4  # searches for a lower basin after a cold start; nearly always one is enough
@@ -46,7 +47,7 @@ class System(eqx.Module):
 class Terms(eqx.Module):
     """Everything of a geometry that the weights meet; computed once, used in every iteration of a solve.
 
-    Pairs are the last axis: passes over them are then vector code, on a CPU and on a GPU.
+    `coulomb` is an operator of `ectjax.coulomb`; both it and `pairs` have a compiled twin in `ectjax.native`.
     """
 
     species: Int[Array, " N"]
@@ -55,11 +56,7 @@ class Terms(eqx.Module):
     state_mask: Bool[Array, "N S"]
     resonance: Float[Array, "N S S"]
     embedding: EmbeddingTable
-    i: Int[Array, " P"]
-    j: Int[Array, " P"]
-    density_at_i: Float[Array, "S P"]
-    density_at_j: Float[Array, "S P"]
-    interaction: Float[Array, "S S P"]
+    pairs: PairSums
     coulomb: eqx.Module
     screening: Screening
 
@@ -70,10 +67,6 @@ def geometry_terms(model: Model, system: System) -> Terms:
     species = jnp.where(real, system.species, 0)
     distances = pair_distances(system.positions, system.cell, system.neighbors)
     i, j = system.neighbors.i, system.neighbors.j
-    charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
-    energy = jnp.where(real[:, None], model.state_energy[species], 0.0)
-    if system.external_potential is not None:
-        energy = energy + charge * system.external_potential[:, None]
     if system.long_range is None:
         coulomb, screened = DirectCoulomb.prepare(system.positions, real), None
     else:
@@ -82,7 +75,18 @@ def geometry_terms(model: Model, system: System) -> Terms:
         kernel = jnp.where(near, ewald_real_kernel(distances, system.long_range.alpha), 0.0)
         screened = kernel, model.charge_products()
     places = model.pair_places(species[i], species[j], distances)
-    at_i, at_j, interaction = computed_once(_pair_terms, jnp.any(places.inside), model, places, screened)
+    functions = computed_once(_pair_terms, jnp.any(places.inside), model, places, screened)
+    return terms_of(model, system, PairTerms(i, j, *functions), coulomb, charge_screening(system, distances))
+
+
+def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening) -> Terms:
+    """What belongs to single atoms, joined with what belongs to pairs."""
+    real = system.atom_mask
+    species = jnp.where(real, system.species, 0)
+    charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
+    energy = jnp.where(real[:, None], model.state_energy[species], 0.0)
+    if system.external_potential is not None:
+        energy = energy + charge * system.external_potential[:, None]
     return Terms(
         species=species,
         state_energy=energy,
@@ -90,13 +94,9 @@ def geometry_terms(model: Model, system: System) -> Terms:
         state_mask=model.state_mask[species] & real[:, None],
         resonance=jnp.where(real[:, None, None], model.resonance[species], 0.0),
         embedding=model.embedding,
-        i=i,
-        j=j,
-        density_at_i=at_i,
-        density_at_j=at_j,
-        interaction=interaction,
+        pairs=pairs,
         coulomb=coulomb,
-        screening=charge_screening(system, distances),
+        screening=screening,
     )
 
 
@@ -126,15 +126,6 @@ def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening
     return Screening.prepare(pairs.i, pairs.j, distances, pairs.mask, count / volume)
 
 
-def background_density(weights: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
-    """ρ̄_i in e/bohr³ (N,): the density of all other atoms in each atom's window."""
-    w = weights.T
-    from_j = jnp.sum(terms.density_at_i * w[:, terms.j], axis=0)
-    from_i = jnp.sum(terms.density_at_j * w[:, terms.i], axis=0)
-    zero = jnp.zeros(weights.shape[0], weights.dtype)
-    return zero.at[terms.i].add(from_j).at[terms.j].add(from_i)
-
-
 def resonance_strength(background: Float[Array, " N"]) -> Float[Array, " N"]:
     """g(ρ̄) = √(ρ̄ + δ) − √δ, zero for an isolated atom, of finite slope everywhere."""
     return jnp.sqrt(background + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
@@ -142,32 +133,24 @@ def resonance_strength(background: Float[Array, " N"]) -> Float[Array, " N"]:
 
 def _own_energies(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
     """Σ_α ω_α [ε_α + F_α(ρ̄)] − κ g(ρ̄) c·A c of every atom in eV."""
-    c, background = amplitudes, background_density(weights, terms)
+    c, background = amplitudes, terms.pairs.background(weights)
     embedded = jnp.where(terms.state_mask, terms.embedding.of_species(terms.species, background), 0.0)
     own = jnp.sum(weights * (terms.state_energy + embedded), axis=1)
     return own - resonance_strength(background) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c)
 
 
-def _pair_energies(weights, terms: Terms) -> Float[Array, "S S P"]:
-    """ω_iα φ_αβ ω_jβ in eV, state by state."""
-    w = weights.T
-    return w[:, None, terms.i] * terms.interaction * w[None, :, terms.j]
-
-
 def atomic_energies(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
     """Energy in eV shared among atoms (N,), half of every pair to each: their sum is the energy."""
-    pair = 0.5 * jnp.sum(_pair_energies(weights, terms), axis=(0, 1))
     charges = jnp.sum(weights * terms.state_charge, axis=1)
     long_range = 0.5 * charges * terms.coulomb.potential(charges)
-    own = _own_energies(weights, amplitudes, terms)
-    return own.at[terms.i].add(pair).at[terms.j].add(pair) + long_range
+    return _own_energies(weights, amplitudes, terms) + terms.pairs.atomic_energies(weights) + long_range
 
 
 def ensemble_energy(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, ""]:
     """Energy in eV of given weights ω and amplitudes c = √ω, relative to neutral ground-state atoms."""
     charges = jnp.sum(weights * terms.state_charge, axis=1)
     own = jnp.sum(_own_energies(weights, amplitudes, terms))
-    return own + jnp.sum(_pair_energies(weights, terms)) + terms.coulomb.energy(charges)
+    return own + terms.pairs.energy(weights) + terms.coulomb.energy(charges)
 
 
 def energy_and_slopes(
@@ -176,18 +159,10 @@ def energy_and_slopes(
     """`ensemble_energy` with its derivatives in ω and in c, written out: one pass over pairs for the background, one
     for everything else, and one long-range sum, where automatic differentiation of the energy takes several of each.
     """
-    c, w, i, j = amplitudes, weights.T, terms.i, terms.j
-    background = background_density(weights, terms)
-    strength, bend = _with_slope(resonance_strength, background)
-    embedded, push = _with_slope(lambda x: terms.embedding.of_species(terms.species, x), background)
-    embedded, push = (jnp.where(terms.state_mask, x, 0.0) for x in (embedded, push))
-    mixing = jnp.einsum("nab,nb->na", terms.resonance, c)
+    c, background = amplitudes, terms.pairs.background(weights)
+    strength, mixing, embedded, pressure = _at_background(weights, c, background, terms)
     mixed = jnp.sum(c * mixing, axis=1)
-    pressure = jnp.sum(weights * push, axis=1) - bend * mixed  # ∂E/∂ρ̄
-    at_i = jnp.sum(terms.interaction * w[None, :, j], axis=1) + pressure[j] * terms.density_at_j
-    at_j = jnp.sum(terms.interaction * w[:, None, i], axis=0) + pressure[i] * terms.density_at_i
-    zero = jnp.zeros_like(background)  # one state after the other: rows of states would be scattered one by one
-    around = jnp.stack([zero.at[i].add(x).at[j].add(y) for x, y in zip(at_i, at_j, strict=True)], axis=1)
+    around = terms.pairs.around(weights, pressure)
     # Σ ω·around counts every pair of states twice, and the pressure once for every density
     pair = 0.5 * (jnp.sum(weights * around) - jnp.sum(pressure * background))
     charges = jnp.sum(weights * terms.state_charge, axis=1)
@@ -196,6 +171,21 @@ def energy_and_slopes(
     energy = jnp.sum(weights * local) - jnp.sum(strength * mixed) + pair + 0.5 * jnp.sum(charges * potential)
     slopes = local + around + terms.state_charge * potential[:, None]
     return energy, slopes, -2.0 * strength[:, None] * mixing
+
+
+def pressure_of_background(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
+    """∂E/∂ρ̄ of every atom (N,) in eV bohr³/e."""
+    return _at_background(weights, amplitudes, terms.pairs.background(weights), terms)[-1]
+
+
+def _at_background(weights, amplitudes, background, terms: Terms):
+    """g(ρ̄) (N,), A c (N, S), F(ρ̄) (N, S) and ∂E/∂ρ̄ (N,)."""
+    strength, bend = _with_slope(resonance_strength, background)
+    embedded, push = _with_slope(lambda x: terms.embedding.of_species(terms.species, x), background)
+    embedded, push = (jnp.where(terms.state_mask, x, 0.0) for x in (embedded, push))
+    mixing = jnp.einsum("nab,nb->na", terms.resonance, amplitudes)
+    pressure = jnp.sum(weights * push, axis=1) - bend * jnp.sum(amplitudes * mixing, axis=1)
+    return strength, mixing, embedded, pressure
 
 
 def _with_slope(function, x):
@@ -238,7 +228,7 @@ def solve_terms(
         starts.append(
             start_amplitudes(*jax.lax.stop_gradient((terms.state_energy, terms.state_charge, terms.state_mask)))
         )
-    starts = jnp.concatenate(starts).astype(terms.interaction.dtype)
+    starts = jnp.concatenate(starts).astype(terms.state_energy.dtype)
     return equilibrate(
         ensemble_energy,
         terms,

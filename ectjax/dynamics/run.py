@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,6 +17,8 @@ from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
 from ectjax.ensemble import HISTORY, default_tolerance, foreseen_weights
 from ectjax.model import Model
+from ectjax.native import NativeTables, native_tables, usable
+from ectjax.native.library import MOST_STATES, quick_options
 from ectjax.neighbors import VerletList, bucket_size, neighbor_list
 from ectjax.potential import System
 from ectjax.system import ALL_PAIRS_LIMIT, EWALD_ACCURACY
@@ -66,7 +69,7 @@ def virial(results: Results, cell) -> jax.Array:
 
 
 @eqx.filter_jit
-def _block(model, system, verlet: VerletList | None, wave_cell, integrator, tolerance, moment: Moment, until):
+def _block(model, native, system, verlet: VerletList | None, wave_cell, integrator, tolerance, moment: Moment, until):
     """Steps until `until` or trouble. A step is only taken when its list is complete and its weights converged."""
 
     def going(carry):
@@ -86,7 +89,8 @@ def _block(model, system, verlet: VerletList | None, wave_cell, integrator, tole
     def step(carry):
         moment, tally, _ = carry
         old_virial, positions, cell = _place_ahead(integrator, moment)
-        new = calculate(model, _moved(system, positions, cell), foreseen_weights(moment.past), tolerance=tolerance)
+        moved = _moved(system, positions, cell)
+        new = calculate(model, moved, foreseen_weights(moment.past), native=native, tolerance=tolerance)
         after = integrator.step(moment.state, new.forces, old_virial, virial(new, cell))
         past = jnp.concatenate([new.equilibration.corrected[None], moment.past[:-1]])
         taken = Moment(after, new, moment.step + 1, past)
@@ -102,6 +106,17 @@ def _block(model, system, verlet: VerletList | None, wave_cell, integrator, tole
     none = jnp.zeros((), int)
     zero = Tally(none, none, jnp.zeros((), moment.results.energy.dtype))
     return jax.lax.while_loop(going, step, (moment, zero, outlook(moment)))
+
+
+@lru_cache(maxsize=1)
+def _seldom():
+    """A cold start with native sums. It runs once or now and then: what counts is the time to compile it."""
+
+    def cold(model, system, native, tolerance):
+        return calculate(model, system, native=native, tolerance=tolerance)
+
+    options: dict = {"compiler_options": quick_options()}
+    return eqx.filter_jit(cold, **options)
 
 
 def _place_ahead(integrator: Integrator, moment: Moment):
@@ -128,7 +143,7 @@ class Simulation:
     `tolerance` of the weights in eV, `accuracy` of the long-range sum as in `build_system`. Every `search_every` steps
     (0: never) a cold equilibration looks whether another basin has become lower than the one the warm starts follow; if
     so the run goes on in it, and `released` sums the energies in eV that were given up so. The conserved energy counts
-    them.
+    them. `native`: whether sums are compiled (`ectjax.native`), by default where that was built and serves the model.
     """
 
     def __init__(
@@ -141,12 +156,15 @@ class Simulation:
         tolerance: float | None = None,
         search_every: int = 0,
         accuracy: float = EWALD_ACCURACY,
+        native: bool | None = None,
     ):
         self.model, self.system, self.integrator, self.skin = model, system, integrator, skin
         tolerance = default_tolerance(system.positions.dtype) if tolerance is None else tolerance
         self.tolerance = jnp.asarray(tolerance, system.positions.dtype)
         self.search_every = search_every
         self.accuracy = accuracy
+        self.native_wanted = usable() if native is None else native
+        self.native: NativeTables | None = self._packed()
         self.basin_changes, self.released = 0, 0.0
         self.moment: Moment  # set by `begin` or `unpack`
         self.reference: tuple[np.ndarray, np.ndarray | None]
@@ -169,7 +187,9 @@ class Simulation:
         return Moment(state, results, jnp.zeros((), int), _still(results))
 
     def _cold(self, system: System) -> Results:
-        return calculate(self.model, system, tolerance=self.tolerance)
+        if self.native is None:
+            return calculate(self.model, system, tolerance=self.tolerance)
+        return _seldom()(self.model, system, self.native, self.tolerance)
 
     def pack(self) -> dict[str, np.ndarray]:
         """Everything that `unpack` needs to go on exactly as if nothing had happened."""
@@ -203,6 +223,13 @@ class Simulation:
             np.asarray(cell) * BOX_MARGIN, len(self.system.species), self.model.cutoff, self.accuracy
         )
         self.system = eqx.tree_at(lambda s: s.long_range, self.system, long_range)
+        self.native = self._packed()
+
+    def _packed(self) -> NativeTables | None:
+        """The model's tables for compiled sums, where these are wanted."""
+        if not self.native_wanted or self.model.state_charge.shape[1] > MOST_STATES:
+            return None
+        return native_tables(self.model, self.system.long_range)
 
     def make_list(self, positions, cell, capacity: int | None = None) -> None:
         """A neighbour list for these positions and, where the cell outgrew them, new wave vectors.
@@ -238,6 +265,7 @@ class Simulation:
                 stop = min(until, before + self.search_every - before % self.search_every)
             self.moment, tally, flag = _block(
                 self.model,
+                self.native,
                 self.system,
                 self.verlet,
                 self.wave_cell,
@@ -277,7 +305,7 @@ class Simulation:
         if not bool(results.equilibration.converged):
             raise NotConverged(self._told(f"step {step}", moved, results))
         weights = results.equilibration.weights
-        again = calculate(self.model, moved, weights, tolerance=self.tolerance)
+        again = calculate(self.model, moved, weights, native=self.native, tolerance=self.tolerance)
         if not bool(again.equilibration.converged):
             raise NotConverged(self._told(f"step {step}", moved, again))
         amplitudes = results.equilibration.amplitudes

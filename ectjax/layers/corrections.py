@@ -6,13 +6,14 @@ without a bias, and dissociation stays as it is.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ectjax.embedding.table import EmbeddingTable
+from ectjax.pairs.terms import PairTerms
 from ectjax.potential import Terms
 
 
@@ -94,8 +95,9 @@ def corrected(terms: Terms, corrections: Corrections | None, prefactors: Embeddi
         new["resonance"] = terms.resonance * jnp.exp(corrections.log_kappa)[:, None, None]
     if corrections.log_background is not None:
         factor = jnp.exp(corrections.log_background)
-        new["density_at_i"] = terms.density_at_i * factor[terms.i]
-        new["density_at_j"] = terms.density_at_j * factor[terms.j]
+        pairs = cast(PairTerms, terms.pairs)
+        densities = pairs.density_at_i * factor[pairs.i], pairs.density_at_j * factor[pairs.j]
+        new["pairs"] = eqx.tree_at(lambda p: (p.density_at_i, p.density_at_j), pairs, densities)
     if corrections.a is not None or corrections.b is not None:
         if prefactors is None:
             raise ValueError(

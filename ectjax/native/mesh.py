@@ -1,0 +1,101 @@
+"""Particle mesh Ewald with compiled spreading and interpolation; transforms and influence as in `coulomb.pme`."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Scalar
+
+from ectjax.coulomb.ewald import masked, self_and_background
+from ectjax.coulomb.lattice import fractional_coordinates, reciprocal_cell
+from ectjax.coulomb.pme import influence_function
+from ectjax.coulomb.pme_parameters import PMEParameters
+from ectjax.native.library import call
+
+
+class NativeMesh(eqx.Module):
+    """Potential, energy, forces and strain derivative of charges on a mesh, without the real-space part.
+
+    scaled (N, 3), fractional coordinates times mesh points, in [0, points].
+    """
+
+    scaled: Float[Array, "N 3"]
+    influence: Float[Array, "mx my mz_half"]
+    self_coefficient: Float[Scalar, ""]
+    background_coefficient: Float[Scalar, ""]
+    atom_mask: Bool[Array, " N"]
+    parameters: PMEParameters = eqx.field(static=True)
+
+    @classmethod
+    def prepare(cls, parameters: PMEParameters, positions, cell, atom_mask) -> "NativeMesh":
+        """Positions (N, 3) and cell (3, 3) in Å."""
+        reciprocal, volume = reciprocal_cell(cell)
+        fractional = fractional_coordinates(positions, reciprocal)
+        fractional = jnp.where(atom_mask[:, None], fractional - jnp.floor(fractional), 0.0)
+        scaled = fractional * jnp.asarray(parameters.mesh, positions.dtype)
+        constants = self_and_background(parameters.alpha, volume)
+        return cls(scaled, _influence(parameters, cell), *constants, atom_mask, parameters)
+
+    def potential(self, charges: Float[Array, " N"]) -> Float[Array, " N"]:
+        """Potential at every atom in eV/e."""
+        charges = masked(charges, self.atom_mask)
+        constant = self.self_coefficient * charges + self.background_coefficient * jnp.sum(charges)
+        return masked(_gather(self, self._field(charges)[1]) + constant, self.atom_mask)
+
+    def energy(self, charges: Float[Array, " N"]) -> Float[Scalar, ""]:
+        """½ q·φ in eV."""
+        return 0.5 * jnp.sum(charges * self.potential(charges))
+
+    def forces(self, charges: Float[Array, " N"], cell: Float[Array, "3 3"]):
+        """−∂E/∂r (N, 3) in eV/Å and dE/dε (3, 3) in eV at fixed charges."""
+        charges = masked(charges, self.atom_mask)
+        power, field = self._field(charges)
+        shape = jax.ShapeDtypeStruct(self.scaled.shape, charges.dtype)
+        slopes = call("gradient", shape, self.scaled, field, order=self.parameters.order)
+        slopes = slopes * jnp.asarray(self.parameters.mesh, charges.dtype) * charges[:, None]
+        reciprocal, _ = reciprocal_cell(cell)
+        forces = -jnp.sum(slopes[:, :, None] * reciprocal[None, :, :], axis=1)
+
+        def strained(strain):
+            """Of the energy only what changes when fractional coordinates do not."""
+            moved = cell + jnp.matmul(cell, strain, precision="highest")
+            _, volume = reciprocal_cell(moved)
+            background = self_and_background(self.parameters.alpha, volume)[1] * jnp.sum(charges) ** 2
+            modes = power * _influence(self.parameters, moved)
+            # every mode of the half spectrum stands for two, but for those of k_z = 0
+            return 0.5 * (2.0 * jnp.sum(modes) - jnp.sum(modes[:, :, 0]) + background)
+
+        return forces, jax.grad(strained)(jnp.zeros_like(cell))
+
+    def _field(self, charges):
+        """|spectrum|² of the charges and the mesh of their potential."""
+        spectrum = jnp.fft.rfftn(_spread(self, charges))
+        mesh = self.parameters.mesh
+        field = jnp.fft.irfftn(spectrum * self.influence.astype(spectrum.dtype), s=mesh, norm="forward")
+        return spectrum.real**2 + spectrum.imag**2, field
+
+
+def _influence(parameters: PMEParameters, cell):
+    reciprocal, volume = reciprocal_cell(cell)
+    return influence_function(reciprocal, volume, parameters.alpha, parameters.mesh, parameters.order)
+
+
+@eqx.filter_custom_jvp
+def _spread(mesh: NativeMesh, charges):
+    shape = jax.ShapeDtypeStruct(mesh.parameters.mesh, charges.dtype)
+    return call("spread", shape, mesh.scaled, charges, order=mesh.parameters.order)
+
+
+@_spread.def_jvp
+def _spread_jvp(primals, tangents):
+    return _spread(*primals), _spread(primals[0], tangents[1])
+
+
+@eqx.filter_custom_jvp
+def _gather(mesh: NativeMesh, field):
+    shape = jax.ShapeDtypeStruct(mesh.scaled.shape[:1], field.dtype)
+    return call("gather", shape, mesh.scaled, field, order=mesh.parameters.order)
+
+
+@_gather.def_jvp
+def _gather_jvp(primals, tangents):
+    return _gather(*primals), _gather(primals[0], tangents[1])

@@ -1,0 +1,81 @@
+"""Terms of a geometry whose sums are compiled, and the forces and strain derivative that belong to them."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ectjax.coulomb import DirectCoulomb, PMEParameters
+from ectjax.model import Model
+from ectjax.native.mesh import NativeMesh
+from ectjax.native.pairs import NativePairs, NativeScreening
+from ectjax.native.tables import NativeTables
+from ectjax.potential import System, Terms, charge_screening, pressure_of_background, terms_of
+
+
+def native_terms(tables: NativeTables, model: Model, system: System) -> Terms:
+    """As `geometry_terms`; weights may be differentiated, geometry and model may not.
+
+    Raises:
+        ValueError: tables of another Ewald splitting than the system's.
+        TypeError: a derivative in the geometry or the model is taken.
+    """
+    model, system = _constant((model, system))
+    alpha = None if system.long_range is None else float(system.long_range.alpha)
+    if alpha != tables.alpha:
+        raise ValueError(
+            f"the packed tables hold the Ewald kernel of alpha = {tables.alpha}, the system needs {alpha}: make them "
+            "with native_tables(model, system.long_range)"
+        )
+    real = system.atom_mask
+    species = jnp.where(real, system.species, 0)
+    charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
+    pairs = NativePairs.prepare(tables, model, system, species, charge)
+    if system.long_range is None:
+        coulomb = DirectCoulomb.prepare(system.positions, real)
+    elif isinstance(system.long_range, PMEParameters):
+        coulomb = NativeMesh.prepare(system.long_range, system.positions, system.cell, real)
+    else:
+        coulomb = system.long_range.prepare(system.positions, system.cell, real)
+    screening = charge_screening(system, pairs.distance)
+    compiled = NativeScreening(screening.i, screening.j, screening.distances, screening.stiffness)
+    return terms_of(model, system, pairs, coulomb, compiled)
+
+
+@eqx.filter_custom_jvp
+def _constant(x):
+    """x, of which no derivative may be taken."""
+    return x
+
+
+@_constant.def_jvp
+def _constant_jvp(primals, tangents):
+    raise TypeError("compiled sums have no derivatives in the geometry or the model: use the JAX path (native=None)")
+
+
+def native_forces(
+    terms: Terms, system: System, weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"]
+) -> tuple[Float[Array, "N 3"], Float[Array, "3 3"]]:
+    """Forces (N, 3) in eV/Å and dE/dε (3, 3) in eV at equilibrated weights, zeros without a cell."""
+    forces, virial = terms.pairs.forces(system, weights, pressure_of_background(weights, amplitudes, terms))
+    charges = jnp.sum(weights * terms.state_charge, axis=1)
+    if isinstance(terms.coulomb, NativeMesh):
+        more, strained = terms.coulomb.forces(charges, system.cell)
+    else:
+        more, strained = _long_range_forces(system, charges)
+    return forces + more, virial + strained
+
+
+def _long_range_forces(system: System, charges):
+    """The same of the long-range sum alone, by automatic differentiation: small systems."""
+
+    def energy(positions, strain):
+        if system.long_range is None:
+            return DirectCoulomb.prepare(positions, system.atom_mask).energy(charges)
+        moved = positions + jnp.matmul(positions, strain, precision="highest")
+        cell = system.cell + jnp.matmul(system.cell, strain, precision="highest")
+        return system.long_range.prepare(moved, cell, system.atom_mask).energy(charges)
+
+    zero = jnp.zeros((3, 3), system.positions.dtype)
+    slopes, strained = jax.grad(energy, argnums=(0, 1))(system.positions, zero)
+    return -slopes, strained
