@@ -25,8 +25,8 @@ class PairSums(Protocol):
 
 
 class PairTerms(eqx.Module):
-    """Of the pairs (i, j) of a half list: h at i from the states of j and h at j from those of i, (S, P) in e/bohr³, and
-    the interactions (S of i, S of j, P) in eV."""
+    """Of the pairs (i, j) of a half list: h at i from the states of j and h at j from those of i, (S, P) in e/bohr³,
+    and the interactions (S of i, S of j, P) in eV."""
 
     i: Int[Array, " P"]
     j: Int[Array, " P"]
