@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ectjax.coulomb import DirectCoulomb, ewald_real_kernel
+from ectjax.coulomb import DirectCoulomb
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
 from ectjax.model import RESONANCE_SOFTENING, Model, PairPlaces
@@ -26,8 +26,9 @@ class System(eqx.Module):
 
     positions (N, 3) in Å; species (N,), rows of the model; total_charge in e; neighbors, a half list that
     covers the model's cutoff; cell (3, 3), lattice vectors as rows in Å, or None for an open system;
-    long_range, Ewald or PME parameters of a periodic system, None for the direct sum; external_potential (N,),
-    V_i in eV/e at every atom, adds Σ q_i V_i (a uniform field ℰ in V/Å is V_i = −ℰ·r_i), None for none.
+    long_range, parameters of an Ewald, PME or shifted-force sum of a periodic system, None for the direct sum;
+    external_potential (N,), V_i in eV/e at every atom, adds Σ q_i V_i (a uniform field ℰ in V/Å is V_i = −ℰ·r_i), None
+    for none.
     """
 
     positions: Float[Array, "N 3"]
@@ -72,7 +73,7 @@ def geometry_terms(model: Model, system: System) -> Terms:
     else:
         coulomb = system.long_range.prepare(system.positions, system.cell, real)
         near = system.neighbors.mask & (distances < system.long_range.cutoff)
-        kernel = jnp.where(near, ewald_real_kernel(distances, system.long_range.alpha), 0.0)
+        kernel = jnp.where(near, system.long_range.kernel(distances), 0.0)
         screened = kernel, model.charge_products()
     places = model.pair_places(species[i], species[j], distances)
     functions = computed_once(_pair_terms, jnp.any(places.inside), model, places, screened)

@@ -10,7 +10,7 @@ import pytest
 from ase.build import bulk
 
 from ectjax import build_system, calculate, load_model
-from ectjax.coulomb import PMEParameters, PMEReciprocal, ewald_parameters
+from ectjax.coulomb import PMEParameters, PMEReciprocal, damped_shifted_force, ewald_parameters
 from ectjax.dynamics.integrators import make_integrator
 from ectjax.dynamics.run import Simulation
 from ectjax.dynamics.session import start_momenta
@@ -61,7 +61,12 @@ def padded_cluster(model):
     return dataclasses.replace(system, positions=grown[0], species=grown[1], external_potential=potential)
 
 
-SYSTEMS = {"PME": lambda m: salt(m, 3), "Ewald": skewed, "open": padded_cluster}
+SYSTEMS = {
+    "PME": lambda m: salt(m, 3),
+    "Ewald": skewed,
+    "open": padded_cluster,
+    "shifted force": lambda m: salt(m, 2, long_range=damped_shifted_force(m.cutoff, 0.25)),
+}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -199,7 +204,7 @@ def test_atoms_that_are_nowhere_do_not_converge(model):
 
 def test_what_cannot_be_done_is_said(model, monkeypatch, tmp_path):
     system = skewed(model)
-    with pytest.raises(ValueError, match=r"alpha = None.*native_tables"):
+    with pytest.raises(ValueError, match=r"kernel None.*native_tables"):
         calculate(model, system, native=native_tables(model))
     other = ewald_parameters(system.cell, 5.0)
     with pytest.raises(ValueError, match=r"cut off at 5.0 Å, the model at 8.0 Å"):

@@ -27,6 +27,13 @@ class Thermostat(StrEnum):
     langevin = "langevin"
 
 
+class Coulomb(StrEnum):
+    """How charges far apart interact in a cell."""
+
+    ewald = "ewald"
+    shifted = "shifted"
+
+
 def md(
     structure: Structure,
     ensemble: Annotated[Ensemble, typer.Option(help="Ensemble; npt is isotropic.")] = Ensemble.nvt,
@@ -53,6 +60,9 @@ def md(
     accuracy: Annotated[
         float, typer.Option(help="Error of the long-range sum's field in e/Å² (times 14.4: of forces in eV/Å).")
     ] = EWALD_ACCURACY,
+    coulomb: Annotated[
+        Coulomb, typer.Option(help="In a cell: Ewald sums, or damped shifted forces, cheaper and approximate.")
+    ] = Coulomb.ewald,
 ) -> None:
     """Molecular dynamics: trajectory, log, plot and a table; can be restarted after an interruption.
 
@@ -94,5 +104,6 @@ def md(
         tolerance=tolerance,
         search_every=search_every,
         accuracy=accuracy,
+        coulomb=coulomb.value,
     )
     run_dynamics(atoms, structure, out, settings, restart=restart)

@@ -35,7 +35,12 @@ MOST_WAVE_VECTORS = 5_000_000
 
 def ewald_real_kernel(r: Float[Array, "*pairs"], alpha: float) -> Float[Array, "*pairs"]:
     """K erfc(αr)/r in eV/e² (r > 0 in Å): what a pair within the cutoff adds to q_i q_j."""
-    return COULOMB_EV_ANGSTROM * erfc(alpha * r) / r
+    return ewald_screened_charge(r, alpha) / r
+
+
+def ewald_screened_charge(r: Float[Array, "*pairs"], alpha: float) -> Float[Array, "*pairs"]:
+    """K erfc(αr) in eV Å/e²."""
+    return COULOMB_EV_ANGSTROM * erfc(alpha * r)
 
 
 class EwaldParameters(eqx.Module):
@@ -49,6 +54,14 @@ class EwaldParameters(eqx.Module):
     cutoff: float = eqx.field(static=True)
     k_integers: Int[Array, "k 3"]
     limits: tuple[int, int, int] | None = eqx.field(static=True, default=None)
+
+    def screened_charge(self, r: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+        """r times the kernel of the real-space part, in eV Å/e²."""
+        return ewald_screened_charge(r, self.alpha)
+
+    def kernel(self, r: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+        """What a pair at r > 0 (Å) within the cutoff adds to q_i q_j, in eV/e²."""
+        return ewald_real_kernel(r, self.alpha)
 
     def prepare(
         self,

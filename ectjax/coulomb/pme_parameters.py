@@ -8,6 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ectjax.coulomb.ewald import ewald_real_kernel, ewald_screened_charge
 from ectjax.coulomb.lattice import (
     REFERENCE_DENSITY,
     bisect_decreasing,
@@ -34,6 +35,14 @@ class PMEParameters(eqx.Module):
     cutoff: float = eqx.field(static=True)
     mesh: tuple[int, int, int] = eqx.field(static=True)
     order: int = eqx.field(static=True)
+
+    def screened_charge(self, r: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+        """r times the kernel of the real-space part, in eV Å/e²."""
+        return ewald_screened_charge(r, self.alpha)
+
+    def kernel(self, r: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+        """What a pair at r > 0 (Å) within the cutoff adds to q_i q_j, in eV/e²."""
+        return ewald_real_kernel(r, self.alpha)
 
     def prepare(
         self,

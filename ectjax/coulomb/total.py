@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Scalar
 
-from ectjax.coulomb.ewald import EwaldParameters, ewald_parameters, ewald_real_kernel, masked
+from ectjax.coulomb.ewald import EwaldParameters, ewald_parameters, masked
 from ectjax.coulomb.pme_parameters import PMEParameters
 from ectjax.neighbors import Neighbors, neighbor_list, pair_distances
 
@@ -47,7 +47,7 @@ def _energy(positions, charges, cell, neighbors, parameters, strain, atom_mask):
     charges = masked(charges, atom_mask)
     r = pair_distances(positions, cell, neighbors)
     within = neighbors.mask & (r <= parameters.cutoff)
-    kernel = jnp.where(within, ewald_real_kernel(r, parameters.alpha), 0.0)
+    kernel = jnp.where(within, parameters.kernel(r), 0.0)
     real = jnp.sum(charges[neighbors.i] * charges[neighbors.j] * kernel)
     return real + parameters.prepare(positions, cell, atom_mask).energy(charges)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ectjax.calculate import Results, calculate
-from ectjax.coulomb import long_range_parameters
+from ectjax.coulomb import DampedShiftedForce, long_range_parameters
 from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
 from ectjax.ensemble import HISTORY, default_tolerance, foreseen_weights
@@ -219,6 +219,8 @@ class Simulation:
     def _make_waves(self, cell) -> None:
         """Wave vectors or a mesh good for this cell and for all it may stretch to."""
         self.wave_cell = jnp.asarray(cell)
+        if isinstance(self.system.long_range, DampedShiftedForce):
+            return  # good for any cell
         long_range = long_range_parameters(
             np.asarray(cell) * BOX_MARGIN, len(self.system.species), self.model.cutoff, self.accuracy
         )

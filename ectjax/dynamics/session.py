@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ectjax.coulomb import damped_shifted_force
 from ectjax.dynamics.integrators import degrees_of_freedom, make_integrator
 from ectjax.dynamics.plot import plot_run
 from ectjax.dynamics.records import LOG, TRAJECTORY, RunDirectory, check_new, frame, read_log
@@ -52,6 +53,7 @@ class Settings:
     tolerance: float | None = None
     search_every: int = 500
     accuracy: float = EWALD_ACCURACY
+    coulomb: str = "ewald"
 
 
 def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *, restart: bool) -> None:
@@ -69,6 +71,7 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
         charge=settings.charge,
         skin=settings.skin,
         accuracy=settings.accuracy,
+        long_range=damped_shifted_force(model.cutoff) if settings.coulomb == "shifted" else None,
     )
     simulation = Simulation(
         model,
@@ -248,6 +251,7 @@ def _describe(atoms, structure: Path, settings: Settings) -> dict:
         "option_tolerance": settings.tolerance,
         "option_search_every": settings.search_every,
         "option_accuracy": settings.accuracy,
+        "option_coulomb": settings.coulomb,
     }
 
 

@@ -3,39 +3,46 @@
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import erfc
 
+from ectjax.coulomb import DampedShiftedForce
 from ectjax.model import Model
 from ectjax.native.library import MOST_STATES
-from ectjax.units import COULOMB_EV_ANGSTROM
 
 _KERNEL = 8  # numbers of a row for the Ewald kernel: a quintic, and two that keep rows aligned
 
 
 class NativeTables(eqx.Module):
-    """Rows (E·E·M, 4·F + 8) of E elements and M intervals, see `sums.cc`; `alpha` in Å⁻¹ of the Ewald sum whose kernel
-    they hold, None without one."""
+    """Rows (E·E·M, 4·F + 8) of E elements and M intervals, see `sums.cc`; `kernel`, kind and α of the long-range sum
+    whose part in pairs they hold, None without one."""
 
     rows: Float[Array, "EEM W"]
-    alpha: float | None = eqx.field(static=True)
+    kernel: tuple[str, float] | None = eqx.field(static=True)
+
+
+def kernel_of(long_range) -> tuple[str, float] | None:
+    """Kind and α (Å⁻¹) of what a long-range sum leaves to pairs."""
+    if long_range is None:
+        return None
+    return "shifted force" if isinstance(long_range, DampedShiftedForce) else "Ewald", float(long_range.alpha)
 
 
 def native_tables(model: Model, long_range=None) -> NativeTables:
     """Packed tables of a model (host side); `long_range` as in `System`.
 
     Raises:
-        ValueError: more states than the library knows, or an Ewald sum that is cut off elsewhere than the model.
+        ValueError: more states than the library knows, or a long-range sum that is cut off elsewhere than the model.
     """
     elements, states = model.state_charge.shape
     if states > MOST_STATES:
         raise ValueError(f"the model has {states} states per element; the compiled sums take at most {MOST_STATES}")
     if long_range is not None and long_range.cutoff != model.cutoff:
         raise ValueError(
-            f"the Ewald sum is cut off at {long_range.cutoff} Å, the model at {model.cutoff} Å; the compiled sums need "
-            "one cutoff: make the parameters with the model's"
+            f"the long-range sum is cut off at {long_range.cutoff} Å, the model at {model.cutoff} Å; the compiled sums "
+            "need one cutoff: make the parameters with the model's"
         )
     density = np.asarray(model.density, np.float64)  # (S, 4, E, E, M): receiving element, sending element
     intervals = density.shape[-1]
@@ -45,21 +52,23 @@ def native_tables(model: Model, long_range=None) -> NativeTables:
     functions = np.concatenate([at_i, at_i.swapaxes(0, 1), between], axis=-1)
     width = 8 * math.ceil(functions.shape[-1] / 8)
     functions = np.pad(functions, [(0, 0)] * 4 + [(0, width - functions.shape[-1])])
-    alpha = None if long_range is None else float(long_range.alpha)
     kernel = np.zeros((intervals, _KERNEL))
-    if alpha is not None:
-        kernel[:, :6] = _screened_charge(np.arange(intervals + 1) * model.spacing, alpha)
+    if long_range is not None:
+        kernel[:, :6] = _quintics(long_range.screened_charge, np.arange(intervals + 1) * model.spacing)
     kernel = np.broadcast_to(kernel, (elements, elements, intervals, _KERNEL))
     rows = np.concatenate([functions.reshape(elements, elements, intervals, -1), kernel], axis=-1)
-    return NativeTables(jnp.asarray(rows.reshape(elements**2 * intervals, -1), model.density.dtype), alpha)
+    return NativeTables(
+        jnp.asarray(rows.reshape(elements**2 * intervals, -1), model.density.dtype), kernel_of(long_range)
+    )
 
 
-def _screened_charge(knots: np.ndarray, alpha: float) -> np.ndarray:
-    """Quintics (M, 6) in the fraction of every interval: value, slope and curvature of K erfc(αR) at the knots."""
-    bell = COULOMB_EV_ANGSTROM * 2.0 * alpha / math.sqrt(math.pi) * np.exp(-((alpha * knots) ** 2))
+def _quintics(function, knots: np.ndarray) -> np.ndarray:
+    """(M, 6) in the fraction of every interval, with the function's value, slope and curvature at the knots."""
     step = knots[1]
-    value, slope = COULOMB_EV_ANGSTROM * erfc(alpha * knots), -bell * step
-    bend = 2.0 * alpha**2 * knots * bell * step**2
+    with jax.enable_x64(True):
+        slope_of = jax.grad(function)
+        parts = (jax.vmap(f)(jnp.asarray(knots)) for f in (function, slope_of, jax.grad(slope_of)))
+        value, slope, bend = (np.asarray(x) * step**k for k, x in enumerate(parts))
     at_start = np.stack([value, slope, 0.5 * bend])
     start, end = at_start[:, :-1], np.stack([value, slope, bend])[:, 1:]
     # what value, slope and curvature at the end lack, in terms of t³, t⁴, t⁵

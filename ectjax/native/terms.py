@@ -9,7 +9,7 @@ from ectjax.coulomb import DirectCoulomb, PMEParameters
 from ectjax.model import Model
 from ectjax.native.mesh import NativeMesh
 from ectjax.native.pairs import NativePairs, NativeScreening
-from ectjax.native.tables import NativeTables
+from ectjax.native.tables import NativeTables, kernel_of
 from ectjax.potential import System, Terms, charge_screening, pressure_of_background, terms_of
 
 
@@ -17,15 +17,15 @@ def native_terms(tables: NativeTables, model: Model, system: System) -> Terms:
     """As `geometry_terms`; weights may be differentiated, geometry and model may not.
 
     Raises:
-        ValueError: tables of another Ewald splitting than the system's.
+        ValueError: tables with another long-range kernel than the system's.
         TypeError: a derivative in the geometry or the model is taken.
     """
     model, system = _constant((model, system))
-    alpha = None if system.long_range is None else float(system.long_range.alpha)
-    if alpha != tables.alpha:
+    needed = kernel_of(system.long_range)
+    if needed != tables.kernel:
         raise ValueError(
-            f"the packed tables hold the Ewald kernel of alpha = {tables.alpha}, the system needs {alpha}: make them "
-            "with native_tables(model, system.long_range)"
+            f"the packed tables hold the long-range kernel {tables.kernel}, the system needs {needed}: make them with "
+            "native_tables(model, system.long_range)"
         )
     real = system.atom_mask
     species = jnp.where(real, system.species, 0)
