@@ -2,7 +2,7 @@
 
     python benchmarks/long_runs.py [--steps 20000] [--melt 10000] [--jax]
 
-Float32: a crystal at 300 K (512 ions) and a melt at 1200 K (216 ions), two tolerances of the weights; slope of the energy.
+Float32: a crystal at 300 K (512 ions) and a melt at 1200 K (216 ions), two tolerances of the weights; slope of energy.
 Melt: the programs compiled in `--melt` steps of float64 after the first hundred, with lists renewed all the time. --jax
 leaves the compiled sums of `ectjax.native` out.
 """
