@@ -18,6 +18,7 @@ from ectjax.native import library, native_tables
 from ectjax.native.mesh import NativeMesh
 from ectjax.native.terms import native_terms
 from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms
+from ectjax.sharding import shard_system
 from ectjax.units import FEMTOSECOND
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -209,6 +210,8 @@ def test_what_cannot_be_done_is_said(model, monkeypatch, tmp_path):
     other = ewald_parameters(system.cell, 5.0)
     with pytest.raises(ValueError, match=r"cut off at 5.0 Å, the model at 8.0 Å"):
         native_tables(model, other)
+    with pytest.raises(ValueError, match=r"ShardedLongRange.*one device"):
+        native_tables(model, shard_system(system).long_range)
     tables = native_tables(model, system.long_range)
     with pytest.raises(TypeError, match="JAX path"):
         jax.grad(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ectjax.coulomb import DampedShiftedForce
+from ectjax.coulomb import DampedShiftedForce, EwaldParameters, PMEParameters
 from ectjax.model import Model
 from ectjax.native.library import MOST_STATES
 
@@ -24,10 +24,20 @@ class NativeTables(eqx.Module):
 
 
 def kernel_of(long_range) -> tuple[str, float] | None:
-    """Kind and α (Å⁻¹) of what a long-range sum leaves to pairs."""
+    """Kind and α (Å⁻¹) of what a long-range sum leaves to pairs.
+
+    Raises:
+        ValueError: a sum that the compiled code does not know, as that of a system spread over devices.
+    """
     if long_range is None:
         return None
-    return "shifted force" if isinstance(long_range, DampedShiftedForce) else "Ewald", float(long_range.alpha)
+    for kinds, name in (((EwaldParameters, PMEParameters), "Ewald"), (DampedShiftedForce, "shifted force")):
+        if isinstance(long_range, kinds):
+            return name, float(long_range.alpha)
+    raise ValueError(
+        f"the long-range sum is a {type(long_range).__name__}; compiled sums know Ewald, PME and shifted forces on one "
+        "device: use the JAX path (native=None)"
+    )
 
 
 def native_tables(model: Model, long_range=None) -> NativeTables:
