@@ -19,7 +19,7 @@ from ectjax.native.mesh import NativeMesh
 from ectjax.native.terms import native_terms
 from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms
 from ectjax.sharding import shard_system
-from ectjax.units import FEMTOSECOND
+from ectjax.units import EV_PER_ANGSTROM3_IN_GPA, FEMTOSECOND
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -194,6 +194,28 @@ def test_dynamics_take_the_same_way(model):
     assert moved > 0.1
     np.testing.assert_allclose(ends[0].state.position, ends[1].state.position, rtol=0, atol=1e-7 * moved)
     np.testing.assert_allclose(ends[0].results.stress, ends[1].results.stress, rtol=0, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_compression_at_constant_pressure_keeps_complete_lists(model):
+    """Under 20 GPa the box shrinks by a tenth; the last step's results are those of a list made afresh."""
+    atoms = bulk("NaCl", "rocksalt", a=5.85, cubic=True).repeat(2)
+    system = build_system(model, atoms.numbers, atoms.positions, cell=atoms.cell[:], skin=0.3)
+    cell = tuple(map(tuple, atoms.cell.tolist()))
+    options = {"pressure": 20.0 / EV_PER_ANGSTROM3_IN_GPA, "tau": 50 * FEMTOSECOND, "barostat_tau": 100 * FEMTOSECOND}
+    integrator = make_integrator("npt", FEMTOSECOND, temperature=300.0, cell=cell, atoms=len(atoms), **options)
+    simulation = Simulation(model, system, integrator, skin=0.3, native=True)
+    momenta, _ = start_momenta(atoms, 300.0, 0)
+    simulation.begin(momenta, atoms.get_masses(), jax.random.PRNGKey(0))
+    simulation.advance(120)
+    state, found = simulation.moment.state, simulation.moment.results
+    box = np.asarray(integrator.cell(state))
+    assert np.linalg.det(box) < 0.9 * np.linalg.det(atoms.cell[:])
+    assert simulation.rebuilds > 0
+    fresh = calculate(model, build_system(model, atoms.numbers, np.asarray(state.position), cell=box))
+    assert float(found.energy) == pytest.approx(float(fresh.energy), abs=2e-5)
+    np.testing.assert_allclose(found.forces, fresh.forces, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(found.stress, fresh.stress, rtol=0, atol=1e-7)
 
 
 def test_atoms_that_are_nowhere_do_not_converge(model):

@@ -183,7 +183,8 @@ class Simulation:
     def _first(self, results: Results, momenta, masses, key) -> Moment:
         place = self.system.positions, self.system.cell
         known = results.forces, virial(results, self.system.cell)
-        state = self.integrator.start(key, *place, jnp.asarray(masses), jnp.asarray(momenta), *known)
+        own = (jnp.asarray(x, self.system.positions.dtype) for x in (masses, momenta))
+        state = self.integrator.start(key, *place, *own, *known)
         return Moment(state, results, jnp.zeros((), int), _still(results))
 
     def _cold(self, system: System) -> Results:

@@ -49,6 +49,7 @@ def native_tables(model: Model, long_range=None) -> NativeTables:
     elements, states = model.state_charge.shape
     if states > MOST_STATES:
         raise ValueError(f"the model has {states} states per element; the compiled sums take at most {MOST_STATES}")
+    kind = kernel_of(long_range)
     if long_range is not None and long_range.cutoff != model.cutoff:
         raise ValueError(
             f"the long-range sum is cut off at {long_range.cutoff} Å, the model at {model.cutoff} Å; the compiled sums "
@@ -67,9 +68,7 @@ def native_tables(model: Model, long_range=None) -> NativeTables:
         kernel[:, :6] = _quintics(long_range.screened_charge, np.arange(intervals + 1) * model.spacing)
     kernel = np.broadcast_to(kernel, (elements, elements, intervals, _KERNEL))
     rows = np.concatenate([functions.reshape(elements, elements, intervals, -1), kernel], axis=-1)
-    return NativeTables(
-        jnp.asarray(rows.reshape(elements**2 * intervals, -1), model.density.dtype), kernel_of(long_range)
-    )
+    return NativeTables(jnp.asarray(rows.reshape(elements**2 * intervals, -1), model.density.dtype), kind)
 
 
 def _quintics(function, knots: np.ndarray) -> np.ndarray:
