@@ -21,7 +21,10 @@ from ectjax.fitting.objective import (
     curve_data,
     molecule_data,
     molecule_predictions,
+    relaxed_molecules,
     residuals,
+    room_for_relaxed,
+    springs,
 )
 from ectjax.fitting.run import _Checkpoint, validation_of
 from ectjax.fitting.train import _value_and_jacobian, fit
@@ -69,7 +72,7 @@ def test_gradient_of_the_objective():
     flat, _ = ravel_pytree({name: getattr(start, name) for name in FIELDS})
 
     def blocks(x):  # residuals and their derivatives, one compilation
-        return _value_and_jacobian(x, basis, data, start, Weights(prior=0.01), FIELDS)
+        return _value_and_jacobian(x, basis, data, start, Weights(prior=0.01, force=0.1), FIELDS)
 
     slope = blocks(flat)[1]
     for n in range(flat.size):
@@ -97,7 +100,7 @@ def test_validation_molecules_are_not_trained_on(monkeypatch):
     monkeypatch.setattr(
         "ectjax.fitting.objective.curve_predictions", lambda model, data: (np.zeros((1, 8)), np.zeros(1))
     )
-    molecules = MoleculeData(None, None, -np.array([10.0, 25.0]), np.array([2, 4]), np.array([1.0, 0.0]))
+    molecules = MoleculeData(None, None, -np.array([10.0, 25.0]), np.array([2, 4]), None, np.array([1.0, 0.0]))
     curves = CurveData(None, None, np.zeros((1, 8)), np.ones(1), np.zeros(1), np.ones(1))
     numbers = Parameters.uniform(1)
     weights = Weights(molecule=4.0, breathing=0.25, measured=0.09)
@@ -105,10 +108,73 @@ def test_validation_molecules_are_not_trained_on(monkeypatch):
     np.testing.assert_allclose(errors, [-0.2, 1.0])
     slope = -(10.3 - 10.0) / 2 / 0.08
     np.testing.assert_allclose(blocks[2].reshape(2, 2), [[2 * -0.2, 0], [2 * 0.5 * slope, 0]], atol=1e-12)
-    blocks, errors = residuals(numbers, None, Data(curves, molecules._replace(relaxed=True)), weights, numbers)
+    molecules = molecules._replace(relaxed=True, reached=True)
+    blocks, errors = residuals(numbers, None, Data(curves, molecules), weights, numbers)
     np.testing.assert_allclose(errors, [-0.45, 0.5])
     expected = [[2 * -0.45, 0], [2 * 0.3 * -0.2, 0], [2 * 0.5 * slope, 0]]
     np.testing.assert_allclose(blocks[2].reshape(3, 2), expected, atol=1e-12)
+
+
+def test_forces_and_deeper_minima_are_errors(monkeypatch):
+    """Relaxed geometries count where reached and bound more strongly than measured; forces by what they free."""
+    energies = -np.array([[9.6] * 3 + [10.9, 12.0, 9.0], [21.0] * 3 + [29.0, 23.0, 20.0]])
+    gradients = np.array([[[0.0, 0.0, 2.0], [0.0, 0.0, 0.5]], [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+    where = "ectjax.fitting.objective."
+    monkeypatch.setattr(where + "assemble", lambda basis, parameters: None)
+    monkeypatch.setattr(where + "molecule_predictions", lambda model, data: energies)
+    monkeypatch.setattr(where + "molecule_gradients", lambda model, data: gradients)
+    monkeypatch.setattr(where + "curve_predictions", lambda model, data: (np.zeros((1, 8)), np.zeros(1)))
+    molecules = MoleculeData(
+        species=None,
+        positions=None,
+        energies=-np.array([10.0, 25.0]),
+        atoms=np.array([2, 4]),
+        softness=np.stack([0.5 * np.eye(6)] * 2),
+        trained=np.array([1.0, 0.0]),
+        relaxed=np.zeros((2, 3, 2, 3)),
+        reached=np.array([[1, 0, 1], [1, 1, 0]]),
+    )
+    curves = CurveData(None, None, np.zeros((1, 8)), np.ones(1), np.zeros(1), np.ones(1))
+    numbers = Parameters.uniform(1)
+    weights = Weights(molecule=4.0, deeper=0.09, force=0.5)
+    blocks, errors = residuals(numbers, None, Data(curves, molecules), weights, numbers)
+    np.testing.assert_allclose(errors, [-0.45, -1.0])
+    forces = np.zeros((6, 2))
+    forces[2, 0], forces[5, 0] = 2 * np.sqrt(0.5) * 0.5 * np.array([2.0, 0.5]) / np.sqrt(2)
+    expected = [[2 * 0.2, 0], [2 * 0.3 * -0.45, 0], [0, 0], [0, 0], [0, 0], *forces]
+    np.testing.assert_allclose(blocks[2].reshape(11, 2), expected, atol=1e-12)
+
+
+def test_relaxed_geometries_fill_their_places(monkeypatch):
+    def stretch(atoms):
+        atoms.positions *= 1.5
+
+    monkeypatch.setattr("ectjax.fitting.objective.relax", stretch)
+    basis = build_basis(["H", "O"])
+    model = eqx.filter_jit(assemble)(basis, Parameters.uniform(2))
+    empty = room_for_relaxed(molecule_data([g2_molecule("H2O"), g2_molecule("H2O2")], basis), 2)
+    assert empty.relaxed.shape == (2, 2, 4, 3) and not empty.reached.any()
+    filled = relaxed_molecules(model, empty, 1, unfinished=True)
+    np.testing.assert_allclose(filled.relaxed, np.stack([empty.positions, 1.5 * empty.positions], axis=1))
+    assert filled.reached.tolist() == [[0, 1], [0, 1]] and not empty.reached.any()
+    kept = relaxed_molecules(model, empty, 1)  # the stand-in does not say that it found a minimum
+    np.testing.assert_array_equal(kept.relaxed, empty.relaxed)
+
+
+def test_springs_resist_stretch_and_bend():
+    """Water: 8.45 mdyn/Å of a bond, 0.76 mdyn Å of the angle. Springs are right within a factor of 2, bends softer.
+
+    K. Kuchitsu and Y. Morino, Bull. Chem. Soc. Jpn. 38, 814 (1965).
+    """
+    water = g2_molecule("H2O")
+    hessian, (o, h, _) = springs(water), water.positions
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-12)
+    bond = (h - o) / np.linalg.norm(h - o)
+    across = np.array([0.0, bond[2], -bond[1]])
+    factor = 6.2415  # mdyn/Å in eV/Å²
+    stretch, bend = (np.concatenate([np.zeros(3), x, np.zeros(3)]) for x in (bond, across))
+    assert 0.5 < stretch @ hessian @ stretch / (8.45 * factor) < 2
+    assert 0.2 < bend @ hessian @ bend / (0.76 * factor / 0.957**2) < 1
 
 
 class _Quadratic:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from jaxtyping import Array
 
 from ectjax.fitting.crystals import CrystalData, crystal_predictions
@@ -22,6 +23,8 @@ GRID = np.linspace(0.85, 2.2, 8)
 """Points of a curve in units of R_e."""
 BREATHING = (0.96, 1.0, 1.04)
 """Factors on a measured geometry: the energy is compared at 1, the slope has to vanish there."""
+BOND_STIFFNESS, STIFFNESS_DECAY, LEAST_STIFFNESS = 30.0, 2.5, 1.0
+"""Of `springs`: eV/Å² at the sum of covalent radii, decay with the distance in units of that sum, eV/Å² of an atom."""
 
 
 class CurveData(NamedTuple):
@@ -38,15 +41,18 @@ class CurveData(NamedTuple):
 
 class MoleculeData(NamedTuple):
     """M molecules padded to A atoms: species (M, A), −1 for padding; positions (M, A, 3) in Å; energies (M,) in eV
-    from separated atoms; atoms (M,), their number; trained (M,), 1 for training and 0 for validation; relaxed
-    (M, A, 3), positions relaxed by an earlier model, or None: the energy is then compared there as well."""
+    from separated atoms; atoms (M,), their number; softness (M, 3A, 3A) in Å/√eV, C^½ of the compliance C of `springs`;
+    trained (M,), 1 for training and 0 for validation; relaxed (M, G, A, 3), positions that G earlier models relaxed to,
+    or None; reached (M, G), 1 where they did and 0 for a place to be filled."""
 
     species: Array
     positions: Array
     energies: Array
     atoms: Array
+    softness: Array
     trained: Array
     relaxed: Array | None = None
+    reached: Array | None = None
 
 
 class Data(NamedTuple):
@@ -85,16 +91,37 @@ def molecule_data(molecules: list[Molecule], basis: Basis, validation: np.ndarra
     longest = max(len(m.numbers) for m in molecules)
     species = np.full((len(molecules), longest), -1, np.int32)
     positions = np.zeros((len(molecules), longest, 3))
+    softness = np.zeros((len(molecules), 3 * longest, 3 * longest))
     for n, m in enumerate(molecules):
         species[n, : len(m.numbers)] = _rows(basis, [chemical_symbols[z] for z in m.numbers], f"molecule {m.name}")
         positions[n, : len(m.numbers)] = m.positions
+        stiffness, modes = np.linalg.eigh(springs(m))
+        softness[n, : stiffness.size, : stiffness.size] = modes / np.sqrt(stiffness) @ modes.T
     return MoleculeData(
         species=species,
         positions=positions,
         energies=-np.array([m.atomisation for m in molecules]),
         atoms=np.array([len(m.numbers) for m in molecules]),
+        softness=softness,
         trained=np.ones(len(molecules)) if validation is None else 1.0 - np.asarray(validation, float),
     )
+
+
+def springs(molecule: Molecule) -> np.ndarray:
+    """A rough Hessian (3M, 3M) in eV/Å² of a molecule at its measured geometry: springs between all pairs of atoms,
+    `BOND_STIFFNESS` at the sum of covalent radii and weaker beyond, which resist bending too, and a little of every
+    atom against its place. It tells forces that matter from those that do not, no more.
+    """
+    radii = covalent_radii[molecule.numbers]
+    vectors = molecule.positions[:, None] - molecule.positions[None, :]
+    distances = np.linalg.norm(vectors, axis=-1) + np.eye(len(radii))
+    stiffness = BOND_STIFFNESS * np.exp(STIFFNESS_DECAY * (1.0 - distances / (radii[:, None] + radii[None, :])))
+    stiffness = np.where(np.eye(len(radii), dtype=bool), 0.0, stiffness)
+    blocks = -stiffness[:, :, None, None] * np.einsum("ijx,ijy->ijxy", vectors, vectors)
+    blocks /= distances[:, :, None, None] ** 2
+    atoms = np.arange(len(radii))
+    blocks[atoms, atoms] = -blocks.sum(axis=1) + LEAST_STIFFNESS * np.eye(3)
+    return blocks.transpose(0, 2, 1, 3).reshape(3 * len(radii), -1)
 
 
 def _rows(basis: Basis, symbols, what: str) -> list[int]:
@@ -135,74 +162,105 @@ def curve_predictions(model: Model, data: CurveData):
 
 
 def molecule_predictions(model: Model, data: MoleculeData):
-    """Energies (M, 3 or 4) in eV of the neutral molecules, all distances scaled by the factors of `BREATHING`, and at
-    the relaxed geometry if there is one."""
-
-    def energy(species, positions):
-        return potential_energy(model, open_system(species, positions), tolerance=1e-7, max_iterations=200)[0]
-
-    geometries = [scale * jnp.asarray(data.positions) for scale in BREATHING]
-    geometries += [] if data.relaxed is None else [jnp.asarray(data.relaxed)]
-    return jax.vmap(jax.vmap(energy, (None, 0)))(data.species, jnp.stack(geometries, axis=1))
+    """Energies (M, 3 + G) in eV of the neutral molecules, all distances scaled by the factors of `BREATHING`, and at
+    the relaxed geometries."""
+    geometries = jnp.stack([scale * jnp.asarray(data.positions) for scale in BREATHING], axis=1)
+    if data.relaxed is not None:
+        geometries = jnp.concatenate([geometries, jnp.asarray(data.relaxed)], axis=1)
+    over_geometries = jax.vmap(lambda positions, species: _molecule_energy(model, positions, species), (0, None))
+    return jax.vmap(over_geometries)(geometries, data.species)
 
 
-def relaxed_molecules(model: Model, data: MoleculeData) -> MoleculeData:
-    """The same molecules with geometries relaxed by the model; the measured geometry where it finds no minimum.
+def molecule_gradients(model: Model, data: MoleculeData):
+    """Derivatives (M, A, 3) in eV/Å of the energies of the neutral molecules at the measured geometries."""
+    slopes = jax.vmap(jax.grad(_molecule_energy, argnums=1), (None, 0, 0))
+    return slopes(model, jnp.asarray(data.positions), data.species)
+
+
+def _molecule_energy(model: Model, positions, species):
+    return potential_energy(model, open_system(species, positions), tolerance=1e-7, max_iterations=200)[0]
+
+
+def room_for_relaxed(data: MoleculeData, count: int) -> MoleculeData:
+    """The same molecules with `count` places for relaxed geometries, which hold the measured one until filled."""
+    empty = np.repeat(np.asarray(data.positions)[:, None], count, axis=1)
+    return data._replace(relaxed=empty, reached=np.zeros(empty.shape[:2]))
+
+
+def relaxed_molecules(model: Model, data: MoleculeData, place: int = 0, unfinished: bool = False) -> MoleculeData:
+    """The same molecules with the geometries that the model relaxes them to in the given place; the measured geometry
+    where it finds no minimum, unless geometries of unfinished relaxations are wanted as well.
 
     The energy of a minimum depends on the parameters as if the geometry stood still, so a fit that uses these
-    geometries fits relaxed energies.
+    geometries fits relaxed energies. Geometries of earlier models keep a fit from going back to their minima.
     """
-    found = np.array(data.positions)
+    relaxed, reached = np.array(data.relaxed), np.array(data.reached)
     for row, (species, positions) in enumerate(zip(data.species, data.positions, strict=True)):
         real = np.asarray(species) >= 0
         numbers = np.asarray(model.numbers)[np.asarray(species)[real]]
         atoms = Atoms(numbers, np.asarray(positions)[real], calculator=PaddedCalculator(model))
-        if relax(atoms):
-            found[row, real] = atoms.positions
-    return data._replace(relaxed=found)
+        known = relax(atoms) or (unfinished and np.isfinite(atoms.positions).all())
+        relaxed[row, place, real] = atoms.positions if known else positions[real]
+        reached[row, place] = known
+    return data._replace(relaxed=relaxed, reached=reached)
 
 
 class Weights(NamedTuple):
     """Relative weights of the squared errors and widths of the priors.
 
     charge: of 1 e against 1 D_e. molecule, crystal: of 1 eV per atom against 1 D_e. breathing: of a slope of 1 eV per
-    atom and unit of scale against 1 eV per atom. measured: of the energy at the measured geometry against that at the
-    relaxed one, where there is one. prior: strength of the pull towards the start; widths: how
-    far a, b, sigma, kappa, m and anion may move at unit cost, in their units.
+    atom and unit of scale against 1 eV per atom. force: of forces at the measured geometry that would free ½ eV per
+    atom in `springs` against 1 eV per atom. measured: of the energy at the measured geometry against that at the
+    relaxed one, where there is one. deeper: instead, of 1 eV per atom by which any relaxed geometry is bound more
+    strongly than the molecule is against 1 eV per atom at the measured geometry. prior: strength of the pull towards
+    the start; widths: how far a, b, sigma, kappa, m and anion may move at unit cost, in their units.
     """
 
     charge: float = 1.0
     molecule: float = 1.0
     crystal: float = 1.0
     breathing: float = 0.01
+    force: float = 0.0
     measured: float = 0.3
+    deeper: float | None = None
     prior: float = 0.0
     widths: tuple[float, ...] = (1.0, 1.0, 1.0, 50.0, 1.0, 1.0)
 
 
 def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights, start: Parameters):
-    """Residual blocks whose squares sum to the objective: curves (C·P,), charges (C,), molecules (2·M or 3·M,),
-    crystals (2·K,), priors; and the errors of the molecules' energies in eV per atom (M,), relaxed where they are."""
+    """Residual blocks whose squares sum to the objective: curves (C·P,), charges (C,), molecules (energies, slopes,
+    forces), crystals (2·K,), priors; and the errors of the molecules' energies in eV per atom (M,), relaxed where they
+    are."""
     model, curves = assemble(basis, parameters), data.curves
     energies, charges = curve_predictions(model, curves)
     curve = ((energies - curves.energies) / curves.depths[:, None]) / np.sqrt(curves.energies.size)
-    charge = np.sqrt(weights.charge / curves.charges.size) * (charges - curves.charges)
+    charge = jnp.sqrt(weights.charge / curves.charges.size) * (charges - curves.charges)
     molecule = crystal = error = jnp.zeros(0)
     if data.molecules is not None:
         m = data.molecules
         found = molecule_predictions(model, m)
-        error, slope = _errors_per_atom(found, m.energies, m.atoms)
-        parts = [error, np.sqrt(weights.breathing) * slope]
-        if m.relaxed is not None:
-            fixed, error = error, (found[:, 3] - m.energies) / m.atoms
-            parts = [error, np.sqrt(weights.measured) * fixed, parts[1]]
-        molecule = jnp.sqrt(weights.molecule * m.trained / m.trained.sum()) * jnp.stack(parts)
+        fixed, slope = _errors_per_atom(found, m.energies, m.atoms)
+        parts, error = [fixed[None]], fixed
+        if m.relaxed is not None and m.reached is not None:
+            relaxed = ((found[:, 3:] - m.energies[:, None]) / m.atoms[:, None]).T
+            if weights.deeper is None:
+                parts, error = [relaxed[-1:], jnp.sqrt(weights.measured) * fixed[None]], relaxed[-1]
+            else:
+                reached = m.reached.T > 0
+                parts.append(jnp.sqrt(weights.deeper) * jnp.where(reached, jnp.minimum(relaxed, 0.0), 0.0))
+                error = jnp.minimum(fixed, jnp.min(jnp.where(reached, relaxed, jnp.inf), axis=0))
+        parts.append(jnp.sqrt(weights.breathing) * slope[None])
+        if weights.force > 0:
+            gradients = molecule_gradients(model, m).reshape(len(m.atoms), -1)
+            moves = jnp.einsum("mxy,my->xm", m.softness, gradients) / jnp.sqrt(m.atoms)
+            parts.append(jnp.sqrt(weights.force) * moves)
+        molecule = jnp.sqrt(weights.molecule * m.trained / m.trained.sum()) * jnp.concatenate(parts)
     if data.crystals is not None:
         found = crystal_predictions(model, data.crystals, BREATHING)
         both = jnp.stack(_errors_per_atom(found, data.crystals.energies, 2.0 * np.ones(len(found))))
-        crystal = np.sqrt(weights.crystal / len(found)) * both * np.sqrt([[1.0], [weights.breathing]])
+        crystal = jnp.sqrt(weights.crystal / len(found)) * both * jnp.sqrt(jnp.asarray([[1.0], [weights.breathing]]))
     prior = [
-        np.sqrt(weights.prior / x.size) * (x - y) / width
+        jnp.sqrt(weights.prior / x.size) * (x - y) / width
         for x, y, width in zip(jax.tree.leaves(parameters), jax.tree.leaves(start), weights.widths, strict=True)
     ]
     return (curve.ravel(), charge, molecule.ravel(), crystal.ravel(), prior), error

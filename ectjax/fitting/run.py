@@ -13,7 +13,15 @@ import numpy as np
 from ectjax.files import replacing
 from ectjax.fitting.config import OPTIONAL, FitConfig
 from ectjax.fitting.crystals import crystal_data
-from ectjax.fitting.objective import Data, Weights, curve_data, molecule_data, relaxed_molecules, summary
+from ectjax.fitting.objective import (
+    Data,
+    Weights,
+    curve_data,
+    molecule_data,
+    relaxed_molecules,
+    room_for_relaxed,
+    summary,
+)
 from ectjax.fitting.train import Fit, fit
 from ectjax.model import Basis, Model, Parameters, assemble, build_basis
 from ectjax.parameters import ParameterSet, load_parameters
@@ -77,7 +85,8 @@ def run_fit(
                 best = found
         assert best is not None
         model = assemble(basis, best.parameters)
-        data = _relaxed(model, data) if train.get("relaxations") else data
+        if data.molecules is not None and train.get("relaxations"):
+            data = data._replace(molecules=relaxed_molecules(model, room_for_relaxed(data.molecules, 1)))
         figures = summary(model, data)
     return _as_set(config, basis, best, figures), best, basis, data, model
 
@@ -109,16 +118,17 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
         )
 
     molecules, relaxations = data.molecules, int(train.get("relaxations", 0))
-    if molecules is not None and relaxations > 0:  # the same program for measured and for relaxed geometries
-        data = data._replace(molecules=molecules._replace(relaxed=molecules.positions))
-    found = search(data, kept.parameters(index))
-    for _ in range(relaxations if molecules is not None else 0):
-        found = search(_relaxed(assemble(basis, found.parameters), data), found.parameters)
+    if molecules is None or relaxations == 0:
+        return search(data, kept.parameters(index))
+    # all places at once, measured geometries in them: one program for every round
+    remembers = weights.deeper is not None
+    molecules = room_for_relaxed(molecules, relaxations if remembers else 1)
+    found = search(data._replace(molecules=molecules), kept.parameters(index))
+    for place in range(relaxations):
+        model = assemble(basis, found.parameters)
+        molecules = relaxed_molecules(model, molecules, place if remembers else 0, unfinished=remembers)
+        found = search(data._replace(molecules=molecules), found.parameters)
     return found
-
-
-def _relaxed(model: Model, data: Data) -> Data:
-    return data if data.molecules is None else data._replace(molecules=relaxed_molecules(model, data.molecules))
 
 
 def validation_of(config: FitConfig) -> np.ndarray:
