@@ -32,12 +32,13 @@ from ase.spacegroup import crystal
 
 TOLERANCE, ACCURACY, SKIN = 2e-3, 1e-4, 0.4  # eV, e/Å² and Å: a force error below 1e-3 eV/Å
 DT = 1.0  # fs
+LARGEST_CHECK = 10_000  # atoms up to which converged forces are computed for comparison
 
 
 # --- candidates: each returns {atoms, steps, seconds, ...} ---
 
 
-def ectjax(cells: int, steps: int, dtype: str = "float64", native: bool = False) -> dict:
+def ectjax(cells: int, steps: int, dtype: str = "float64", native: bool = False, settle: int = 150) -> dict:
     import jax
 
     jax.config.update("jax_enable_x64", dtype == "float64")
@@ -61,13 +62,25 @@ def ectjax(cells: int, steps: int, dtype: str = "float64", native: bool = False)
     simulation.begin(momenta, atoms.get_masses(), jax.random.PRNGKey(0))
     simulation.advance(1)
     start = time.perf_counter() - began
-    simulation.advance(150)  # the crystal warms up, the first list is renewed
+    simulation.advance(settle)  # the crystal warms up, the first list is renewed
     rebuilds = simulation.rebuilds
     began = time.perf_counter()
-    tally = simulation.advance(150 + steps)
+    tally = simulation.advance(settle + steps)
     seconds = time.perf_counter() - began
     seen = simulation.observables()
     last = simulation.moment.results
+    found = {
+        "atoms": len(atoms),
+        "steps": steps,
+        "seconds": seconds,
+        "start": start,
+        "temperature": seen["temperature"],
+        "evaluations": float(tally.evaluations) / steps,
+        "rebuilds": simulation.rebuilds - rebuilds,
+        "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    if len(atoms) > LARGEST_CHECK:
+        return found
     # the reference is float64 whatever the run was
     jax.config.update("jax_enable_x64", True)
     model = load_model("two_center", ["Na", "Cl"])
@@ -75,17 +88,7 @@ def ectjax(cells: int, steps: int, dtype: str = "float64", native: bool = False)
     exact = build_system(model, atoms.numbers, place, cell=atoms.cell[:], accuracy=1e-9)
     weights = jnp.asarray(last.equilibration.weights, jnp.float64)
     tight = calculate(model, exact, weights, tolerance=1e-9)
-    return {
-        "atoms": len(atoms),
-        "steps": steps,
-        "seconds": seconds,
-        "start": start,
-        "force error": float(jnp.abs(last.forces - tight.forces).max()),
-        "temperature": seen["temperature"],
-        "evaluations": float(tally.evaluations) / steps,
-        "rebuilds": simulation.rebuilds - rebuilds,
-        "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-    }
+    return found | {"force error": float(jnp.abs(last.forces - tight.forces).max())}
 
 
 def ectjax_float32(cells: int, steps: int) -> dict:
@@ -322,7 +325,7 @@ def compare(cells: int, steps: int, cores: int, only, say) -> None:
         remarks = ""
         if "start" in found:
             remarks = (
-                f"start {found['start']:.1f} s, force error {found['force error']:.1e} eV/Å, "
+                f"start {found['start']:.1f} s, force error {found.get('force error', float('nan')):.1e} eV/Å, "
                 f"{found['evaluations']:.1f} gradients per step, {found['rebuilds']} lists, "
                 f"{found['temperature']:.0f} K, {found['peak GiB']:.1f} GiB"
             )
