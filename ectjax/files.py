@@ -1,6 +1,7 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent, and where a user's cache is."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,3 +17,17 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary = Path(folder) / path.name
         yield temporary
         os.replace(temporary, path)
+
+
+def cache_of(purpose: str) -> Path:
+    """The user's cache folder for one purpose; the environment variable ECTJAX_CACHE moves all of them."""
+    chosen = os.environ.get("ECTJAX_CACHE")
+    if chosen:
+        return Path(chosen) / purpose
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "ectjax" / purpose

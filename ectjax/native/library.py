@@ -12,8 +12,7 @@ from pathlib import Path
 import jax
 import jaxlib
 
-from ectjax.files import replacing
-from ectjax.pairs.two_center_store import cache_folder
+from ectjax.files import cache_of, replacing
 
 SOURCE = Path(__file__).with_name("sums.cc")
 SWITCH = "ECTJAX_NATIVE"
@@ -38,7 +37,7 @@ def library_path() -> Path:
     digest = hashlib.sha256(SOURCE.read_bytes())
     for part in (*_FLAGS, jaxlib.__version__, platform.machine(), _processor()):
         digest.update(part.encode())
-    return cache_folder().parent / "native" / f"sums-{digest.hexdigest()[:16]}.so"
+    return cache_of("native") / f"sums-{digest.hexdigest()[:16]}.so"
 
 
 def build(compiler: str | None = None, force: bool = False) -> Path:

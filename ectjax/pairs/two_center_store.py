@@ -1,8 +1,6 @@
 """Where tables of the two-centre functional are kept: a shipped archive and the user's cache, by checksum."""
 
 import hashlib
-import os
-import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ectjax.embedding.daw import SphericalDensity, density_terms
-from ectjax.files import replacing
+from ectjax.files import cache_of, replacing
 from ectjax.pairs.two_center import AXIAL_POINTS, RADIAL_POINTS
 
 _VERSION = "1"
@@ -35,17 +33,8 @@ def pair_key(first: str, second: str, distances: np.ndarray) -> str:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for two-centre tables; the environment variable ECTJAX_CACHE moves it."""
-    chosen = os.environ.get("ECTJAX_CACHE")
-    if chosen:
-        return Path(chosen) / "two_center"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "ectjax" / "two_center"
+    """Where tables of this user are kept."""
+    return cache_of("two_center")
 
 
 def read_table(path: Path, size: int) -> np.ndarray | None:
