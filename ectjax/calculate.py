@@ -1,5 +1,7 @@
 """Energy, forces, stress and what else users ask of a geometry, in one jitted call."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ from jaxtyping import Array, Float
 from ectjax.ensemble import Equilibration
 from ectjax.model import Model
 from ectjax.native.tables import NativeTables
-from ectjax.native.terms import native_forces, native_terms
+from ectjax.native.terms import Geometry, native_terms, slopes_with_forces
 from ectjax.potential import System, potential_energy, solve_terms
 
 
@@ -38,15 +40,17 @@ def calculate(
     weights: Float[Array, "N S"] | None = None,
     *,
     native: NativeTables | None = None,
+    eager: bool = False,
     **options,
 ) -> Results:
     """Equilibrate and differentiate once. `weights` (N, S) is a warm start; options as in `potential.solve_weights`.
 
     With `native`, the tables `ectjax.native.native_tables(model, system.long_range)`, compiled sums do the work on a
-    CPU: the same numbers, faster, which cannot be differentiated further (TypeError).
+    CPU: the same numbers, faster, which cannot be differentiated further (TypeError). `eager`, for a warm start that is
+    good enough as it is: these sums give forces with every gradient, which is cheaper than gradient and forces apart.
     """
     if native is not None:
-        return _natively(native, model, system, weights, options)
+        return _natively(native, model, system, weights, eager and weights is not None, options)
 
     def energy(positions, strain):
         moved = strained(eqx.tree_at(lambda s: s.positions, system, positions), strain)
@@ -63,10 +67,16 @@ def calculate(
     return _results(system, value, -slope, virial, result)
 
 
-def _natively(native: NativeTables, model: Model, system: System, weights, options) -> Results:
+def _natively(native: NativeTables, model: Model, system: System, weights, eager: bool, options) -> Results:
     terms = native_terms(native, model, system)
-    result = solve_terms(terms, system.total_charge, weights, **options)
-    forces, virial = native_forces(terms, system, result.weights, result.amplitudes)
+    geometry = Geometry(terms, system)
+    if eager:
+        result = solve_terms(terms, system.total_charge, weights, slopes=slopes_with_forces, args=geometry, **options)
+        forces, virial = result.beside[0]
+        result = dataclasses.replace(result, beside=())
+    else:
+        result = solve_terms(terms, system.total_charge, weights, **options)
+        forces, virial = slopes_with_forces(result.weights, result.amplitudes, geometry)[-1]
     return _results(system, result.energy, forces, virial, result)
 
 

@@ -5,6 +5,8 @@ E = Σ_iα ω_iα [ε_iα + F_iα(ρ̄_i)] + Σ_{pairs} ω_i φ_ij ω_j + ½ Σ 
 with ρ̄_i = Σ_j Σ_β ω_jβ h_iβ(R_ij), q_i = Σ_α q_α ω_iα, c = √ω. eV, Å, e.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -160,23 +162,27 @@ def energy_and_slopes(
     """`ensemble_energy` with its derivatives in ω and in c, written out: one pass over pairs for the background, one
     for everything else, and one long-range sum, where automatic differentiation of the energy takes several of each.
     """
+
+    def sums(pressure, charges):
+        return terms.pairs.around(weights, pressure), terms.coulomb.potential(charges), None
+
+    return slopes_by(sums, weights, amplitudes, terms)[:3]
+
+
+def slopes_by(sums: Callable, weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms):
+    """`energy_and_slopes` with given sums over pairs and long range, (∂E/∂ρ̄, charges) → around (N, S), potential (N,)
+    and anything else, which is returned last."""
     c, background = amplitudes, terms.pairs.background(weights)
     strength, mixing, embedded, pressure = _at_background(weights, c, background, terms)
     mixed = jnp.sum(c * mixing, axis=1)
-    around = terms.pairs.around(weights, pressure)
+    charges = jnp.sum(weights * terms.state_charge, axis=1)
+    around, potential, beside = sums(pressure, charges)
     # Σ ω·around counts every pair of states twice, and the pressure once for every density
     pair = 0.5 * (jnp.sum(weights * around) - jnp.sum(pressure * background))
-    charges = jnp.sum(weights * terms.state_charge, axis=1)
-    potential = terms.coulomb.potential(charges)
     local = terms.state_energy + embedded
     energy = jnp.sum(weights * local) - jnp.sum(strength * mixed) + pair + 0.5 * jnp.sum(charges * potential)
     slopes = local + around + terms.state_charge * potential[:, None]
-    return energy, slopes, -2.0 * strength[:, None] * mixing
-
-
-def pressure_of_background(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
-    """∂E/∂ρ̄ of every atom (N,) in eV bohr³/e."""
-    return _at_background(weights, amplitudes, terms.pairs.background(weights), terms)[-1]
+    return energy, slopes, -2.0 * strength[:, None] * mixing, beside
 
 
 def _at_background(weights, amplitudes, background, terms: Terms):
@@ -211,6 +217,8 @@ def solve_terms(
     tolerance: float | None = None,
     max_iterations: int = 300,
     throw: bool = False,
+    slopes: Callable | None = None,
+    args: PyTree = None,
 ) -> Equilibration:
     """Equilibrated weights of prepared terms, differentiable in them and in the total charge.
 
@@ -220,7 +228,9 @@ def solve_terms(
             start. True with `weights` tells whether another basin has become lower than the one being followed.
         rounds: most searches for a lower basin after the cold starts; 0 for the starts alone.
         tolerance, max_iterations, throw: see `ectjax.ensemble.equilibrate`.
+        slopes, args: another form of `energy_and_slopes` with what it takes in place of the terms.
     """
+    slopes, args = (energy_and_slopes, terms) if slopes is None else (slopes, args)
     starts = []
     if weights is not None:
         # an empty state has no slope in c: give it a breath of amplitude
@@ -232,12 +242,12 @@ def solve_terms(
     starts = jnp.concatenate(starts).astype(terms.state_energy.dtype)
     return equilibrate(
         ensemble_energy,
-        terms,
+        args,
         starts,
         charges=terms.state_charge,
         mask=terms.state_mask,
         total_charge=total_charge,
-        slopes=energy_and_slopes,
+        slopes=slopes,
         screening=terms.screening,
         tolerance=tolerance,
         max_iterations=max_iterations,

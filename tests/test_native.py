@@ -16,7 +16,7 @@ from ectjax.dynamics.run import Simulation
 from ectjax.dynamics.session import start_momenta
 from ectjax.native import library, native_tables
 from ectjax.native.mesh import NativeMesh
-from ectjax.native.terms import native_terms
+from ectjax.native.terms import Geometry, native_terms, slopes_with_forces
 from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms
 from ectjax.sharding import shard_system
 from ectjax.units import EV_PER_ANGSTROM3_IN_GPA, FEMTOSECOND
@@ -104,6 +104,22 @@ def test_equilibrated_results_are_those_of_the_reference(model, name):
     np.testing.assert_allclose(found.equilibration.weights, reference.equilibration.weights, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("tolerance", [0.3, 1e-7])
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_forces_that_come_with_gradients_are_those_at_the_end(model, name, tolerance):
+    """Whether the warm start is good enough or several steps are needed."""
+    system = SYSTEMS[name](model)
+    tables = native_tables(model, system.long_range)
+    start = calculate(model, system, native=tables).equilibration.weights
+    moved = dataclasses.replace(system, positions=system.positions.at[1, 0].add(0.02))
+    apart = calculate(model, moved, start, native=tables, tolerance=tolerance)
+    together = calculate(model, moved, start, native=tables, tolerance=tolerance, eager=True)
+    assert (int(together.equilibration.evaluations) == 1) == (tolerance > 1e-3)
+    assert together.equilibration.beside == ()
+    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
 def test_forces_are_the_derivative_of_the_compiled_energy(model):
     system = skewed(model)
     tables = native_tables(model, system.long_range)
@@ -133,10 +149,9 @@ def test_many_pairs_are_shared_among_threads(model):
 
     @jax.jit
     def natively(positions):
-        from ectjax.native.terms import native_forces
-
         terms = native_terms(tables, model, system)
-        return ensemble_energy(weights, jnp.sqrt(weights), terms), *native_forces(terms, system, weights, weights**0.5)
+        forces, virial = slopes_with_forces(weights, jnp.sqrt(weights), Geometry(terms, system))[-1]
+        return ensemble_energy(weights, jnp.sqrt(weights), terms), forces, virial
 
     found, force, _ = natively(system.positions)
     assert float(found) == pytest.approx(float(energy), rel=1e-12)
@@ -161,7 +176,8 @@ def test_particle_mesh_is_that_of_the_reference(order):
     found = NativeMesh.prepare(parameters, positions, cell, mask)
     np.testing.assert_allclose(found.potential(charges), expected, rtol=0, atol=1e-11)
     assert float(found.energy(charges)) == pytest.approx(float(energy(positions, jnp.zeros((3, 3)))), abs=1e-10)
-    forces, virial = found.forces(charges, cell)
+    potential, forces, virial = found.with_forces(charges, cell)
+    np.testing.assert_allclose(potential, found.potential(charges), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(forces, -slope, rtol=0, atol=1e-10)
     np.testing.assert_allclose(0.5 * (virial + virial.T), 0.5 * (strained + strained.T), rtol=0, atol=1e-9)
 

@@ -31,6 +31,9 @@ BOX_MARGIN = 1.03
 LIST_GROWTH = 1.05
 """Ratio of successive sizes of neighbour lists: every slot costs in every step, a new size one compilation."""
 
+LOOSE = 5e-4
+"""Tolerance in eV from which on the foreseen weights are mostly good enough: one gradient, and with it the forces."""
+
 BASIN_GAP = 1e-6
 """Energy in eV by which another basin must lie lower before a run changes over to it."""
 
@@ -69,7 +72,9 @@ def virial(results: Results, cell) -> jax.Array:
 
 
 @eqx.filter_jit
-def _block(model, native, system, verlet: VerletList | None, wave_cell, integrator, tolerance, moment: Moment, until):
+def _block(
+    model, native, eager, system, verlet: VerletList | None, wave_cell, integrator, tolerance, moment: Moment, until
+):
     """Steps until `until` or trouble. A step is only taken when its list is complete and its weights converged."""
 
     def going(carry):
@@ -90,7 +95,7 @@ def _block(model, native, system, verlet: VerletList | None, wave_cell, integrat
         moment, tally, _ = carry
         old_virial, positions, cell = _place_ahead(integrator, moment)
         moved = _moved(system, positions, cell)
-        new = calculate(model, moved, foreseen_weights(moment.past), native=native, tolerance=tolerance)
+        new = calculate(model, moved, foreseen_weights(moment.past), native=native, eager=eager, tolerance=tolerance)
         after = integrator.step(moment.state, new.forces, old_virial, virial(new, cell))
         past = jnp.concatenate([new.equilibration.corrected[None], moment.past[:-1]])
         taken = Moment(after, new, moment.step + 1, past)
@@ -161,6 +166,7 @@ class Simulation:
         self.model, self.system, self.integrator, self.skin = model, system, integrator, skin
         tolerance = default_tolerance(system.positions.dtype) if tolerance is None else tolerance
         self.tolerance = jnp.asarray(tolerance, system.positions.dtype)
+        self.eager = float(tolerance) >= LOOSE
         self.search_every = search_every
         self.accuracy = accuracy
         self.native_wanted = usable() if native is None else native
@@ -269,6 +275,7 @@ class Simulation:
             self.moment, tally, flag = _block(
                 self.model,
                 self.native,
+                self.eager,
                 self.system,
                 self.verlet,
                 self.wave_cell,

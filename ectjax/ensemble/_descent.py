@@ -8,6 +8,7 @@ cannot see (∂E/∂c = 2c ∂E/∂ω), are populated again.
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -155,16 +156,18 @@ def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int) ->
     def step(state: DescentState) -> DescentState:
         return propose(move(state))
 
-    return jax.lax.while_loop(go_on, step, before_any(amplitudes))
+    return jax.lax.while_loop(go_on, step, before_any(problem, amplitudes))
 
 
-def before_any(amplitudes: Float[Array, "N S"]) -> DescentState:
+def before_any(problem: Problem, amplitudes: Float[Array, "N S"]) -> DescentState:
     """The state before the first step: no slopes, no direction, an infinite energy."""
     zeros, count = jnp.zeros_like(amplitudes), jnp.zeros((), jnp.int32)
     zero, infinity = (jnp.full((), x, amplitudes.dtype) for x in (0.0, jnp.inf))
+    shapes = eqx.filter_eval_shape(evaluate, problem, amplitudes).beside
+    beside = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return DescentState(
         amplitudes=amplitudes,
-        point=Point(infinity, zeros, zeros),
+        point=Point(infinity, zeros, zeros, beside),
         first=Multipliers(zero, zeros, zeros, jnp.ones_like(zero), zeros),
         diagonal=jnp.ones_like(amplitudes),
         residual=infinity,

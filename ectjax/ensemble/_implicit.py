@@ -90,7 +90,7 @@ def implicit_minimum(args, total_charge, starts, fixed):
         return starts, best, spent, done + 1, improved
 
     zero = jnp.zeros((), jnp.int32)
-    first = (starts, before_any(starts[0]), (zero, zero), zero, jnp.ones((), bool))
+    first = (starts, before_any(problem, starts[0]), (zero, zero), zero, jnp.ones((), bool))
     if rounds == 0:
         _, best, spent, _, _ = one_round(first)
     else:

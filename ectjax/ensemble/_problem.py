@@ -17,7 +17,7 @@ EMPTY = 1e-3  # amplitude below which a state counts as empty
 class Problem(NamedTuple):
     """An energy of weights and amplitudes, ω = c², by its slopes, and the constraints."""
 
-    slopes: Callable  # (weights, amplitudes, args) -> energy, ∂E/∂ω and ∂E/∂c
+    slopes: Callable  # (weights, amplitudes, args) -> energy, ∂E/∂ω and ∂E/∂c, and anything besides
     args: object
     charges: Array
     mask: Array
@@ -26,11 +26,13 @@ class Problem(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Energy and its slopes: `local` = ∂E/∂ω and `gradient` = dE/dc = 2c ∂E/∂ω + ∂E/∂c, both (N, S)."""
+    """Energy and its slopes: `local` = ∂E/∂ω and `gradient` = dE/dc = 2c ∂E/∂ω + ∂E/∂c, both (N, S); and `beside`,
+    what else the evaluation gave."""
 
     energy: Array
     local: Array
     gradient: Array
+    beside: PyTree = ()
 
 
 def slopes_of(energy: Callable) -> Callable:
@@ -45,8 +47,8 @@ def slopes_of(energy: Callable) -> Callable:
 
 def evaluate(problem: Problem, amplitudes) -> Point:
     """Energy and slopes at amplitudes (N, S)."""
-    energy, local, direct = problem.slopes(amplitudes**2, amplitudes, problem.args)
-    return Point(energy, local, 2.0 * amplitudes * local + direct)
+    energy, local, direct, *beside = problem.slopes(amplitudes**2, amplitudes, problem.args)
+    return Point(energy, local, 2.0 * amplitudes * local + direct, tuple(beside))
 
 
 @eqx.filter_custom_jvp

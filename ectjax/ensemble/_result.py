@@ -1,7 +1,7 @@
 """What an equilibration returns."""
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 
 class Equilibration(eqx.Module):
@@ -14,7 +14,7 @@ class Equilibration(eqx.Module):
     energy: minimised energy in eV. residual: largest violation of the stationarity conditions, in eV.
     iterations: steps of the descent that ended here. evaluations: its energy gradients, the unit of cost. descents: how
     many there were. search_evaluations: the cost of all others and of finding moves.
-    converged: whether residual ≤ tolerance.
+    converged: whether residual ≤ tolerance. beside: what the caller's `slopes` gave besides, else empty.
     """
 
     weights: Float[Array, "N S"]
@@ -29,3 +29,4 @@ class Equilibration(eqx.Module):
     descents: Int[Array, ""]
     search_evaluations: Int[Array, ""]
     converged: Bool[Array, ""]
+    beside: PyTree = ()

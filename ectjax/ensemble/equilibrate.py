@@ -27,7 +27,7 @@ def equilibrate(
     charges: Float[Array, "N S"],
     mask: Bool[Array, "N S"],
     total_charge: Float[Array, ""],
-    slopes: Callable[[Array, Array, PyTree], tuple[Array, Array, Array]] | None = None,
+    slopes: Callable[[Array, Array, PyTree], tuple] | None = None,
     screening: Screening | None = None,
     tolerance: float | None = None,
     max_iterations: int = 300,
@@ -46,7 +46,8 @@ def equilibrate(
         starts: amplitudes (K, N, S); they are normalised and given the total charge.
         charges, mask: q_α in e and which states exist, (N, S). An atom without states is padding.
         total_charge: Q in e.
-        slopes: (ω, c, args) → E, ∂E/∂ω, ∂E/∂c where a caller has them cheaper than by automatic differentiation.
+        slopes: (ω, c, args) → E, ∂E/∂ω, ∂E/∂c where a caller has them cheaper than by automatic differentiation; what
+            it returns besides is, at the end of the solve, the result's `beside`.
         screening: preconditions the coupling of charges; it changes the number of products, not the result.
         tolerance: residual in eV (see `Equilibration.residual`); an energy error is of the order
             tolerance²/gap. Defaults to `default_tolerance`.
@@ -95,6 +96,7 @@ def equilibrate(
         descents=descents,
         search_evaluations=evaluations - own,
         converged=residual <= tolerance,
+        beside=point.beside,
     )
 
 

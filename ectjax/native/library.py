@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import jaxlib
 
 from ectjax.files import cache_of, replacing
@@ -18,7 +19,7 @@ SOURCE = Path(__file__).with_name("sums.cc")
 SWITCH = "ECTJAX_NATIVE"
 COMPILERS = ("c++", "g++", "clang++")
 MOST_STATES = 8
-FUNCTIONS = ("places", "background", "around", "forces", "pair_sum", "spread", "gather", "gradient")
+FUNCTIONS = ("places background around around_with_forces pair_sum spread convolve gather gather_with_slopes").split()
 SUFFIXES = {"float32": "F32", "float64": "F64"}
 
 _FLAGS = (
@@ -119,7 +120,7 @@ def call(name: str, shapes, *arguments, **attributes):
     if not _registered():
         raise NoCompiler("the native library has not been built here: run `python -m ectjax.native`")
     first = shapes[0] if isinstance(shapes, (tuple, list)) else shapes
-    target = f"ectjax_{name}_{SUFFIXES[str(first.dtype)]}"
+    target = f"ectjax_{name}_{SUFFIXES[str(jnp.finfo(first.dtype).dtype)]}"
     return jax.ffi.ffi_call(target, shapes, vmap_method="sequential")(*arguments, **attributes)
 
 

@@ -38,40 +38,43 @@ class NativeMesh(eqx.Module):
     def potential(self, charges: Float[Array, " N"]) -> Float[Array, " N"]:
         """Potential at every atom in eV/e."""
         charges = masked(charges, self.atom_mask)
-        constant = self.self_coefficient * charges + self.background_coefficient * jnp.sum(charges)
-        return masked(_gather(self, self._field(charges)[1]) + constant, self.atom_mask)
+        spectrum = jnp.fft.rfftn(_spread(self, charges))
+        field = jnp.fft.irfftn(spectrum * self.influence.astype(spectrum.dtype), s=self.parameters.mesh, norm="forward")
+        return self._whole(_gather(self, field), charges)
 
     def energy(self, charges: Float[Array, " N"]) -> Float[Scalar, ""]:
         """½ q·φ in eV."""
         return 0.5 * jnp.sum(charges * self.potential(charges))
 
-    def forces(self, charges: Float[Array, " N"], cell: Float[Array, "3 3"]):
-        """−∂E/∂r (N, 3) in eV/Å and dE/dε (3, 3) in eV at fixed charges."""
+    def with_forces(self, charges: Float[Array, " N"], cell: Float[Array, "3 3"]):
+        """Potential (N,) in eV/e; −∂E/∂r (N, 3) in eV/Å and dE/dε (3, 3) in eV at fixed charges."""
         charges = masked(charges, self.atom_mask)
-        power, field = self._field(charges)
-        shape = jax.ShapeDtypeStruct(self.scaled.shape, charges.dtype)
-        slopes = call("gradient", shape, self.scaled, field, order=self.parameters.order)
-        slopes = slopes * jnp.asarray(self.parameters.mesh, charges.dtype) * charges[:, None]
         reciprocal, _ = reciprocal_cell(cell)
-        forces = -jnp.sum(slopes[:, :, None] * reciprocal[None, :, :], axis=1)
-
-        def strained(strain):
-            """Of the energy only what changes when fractional coordinates do not."""
-            moved = cell + jnp.matmul(cell, strain, precision="highest")
-            _, volume = reciprocal_cell(moved)
-            background = self_and_background(self.parameters.alpha, volume)[1] * jnp.sum(charges) ** 2
-            modes = power * _influence(self.parameters, moved)
-            # every mode of the half spectrum stands for two, but for those of k_z = 0
-            return 0.5 * (2.0 * jnp.sum(modes) - jnp.sum(modes[:, :, 0]) + background)
-
-        return forces, jax.grad(strained)(jnp.zeros_like(cell))
-
-    def _field(self, charges):
-        """|spectrum|² of the charges and the mesh of their potential."""
         spectrum = jnp.fft.rfftn(_spread(self, charges))
-        mesh = self.parameters.mesh
-        field = jnp.fft.irfftn(spectrum * self.influence.astype(spectrum.dtype), s=mesh, norm="forward")
-        return spectrum.real**2 + spectrum.imag**2, field
+        product, virial = call(
+            "convolve",
+            (jax.ShapeDtypeStruct(spectrum.shape, spectrum.dtype), jax.ShapeDtypeStruct((3, 3), charges.dtype)),
+            spectrum,
+            self.influence,
+            reciprocal,
+            alpha=self.parameters.alpha,
+        )
+        field = jnp.fft.irfftn(product, s=self.parameters.mesh, norm="forward")
+        shapes = (
+            jax.ShapeDtypeStruct(charges.shape, charges.dtype),
+            jax.ShapeDtypeStruct(self.scaled.shape, charges.dtype),
+        )
+        potential, slopes = call("gather_with_slopes", shapes, self.scaled, field, order=self.parameters.order)
+        slopes = slopes * jnp.asarray(self.parameters.mesh, charges.dtype) * charges[:, None]
+        forces = -jnp.sum(slopes[:, :, None] * reciprocal[None, :, :], axis=1)
+        # the energy of the background goes as 1/V
+        background = 0.5 * self.background_coefficient * jnp.sum(charges) ** 2
+        return self._whole(potential, charges), forces, virial - background * jnp.eye(3, dtype=charges.dtype)
+
+    def _whole(self, potential, charges):
+        """With what belongs to the charge itself and to the background."""
+        constant = self.self_coefficient * charges + self.background_coefficient * jnp.sum(charges)
+        return masked(potential + constant, self.atom_mask)
 
 
 def _influence(parameters: PMEParameters, cell):

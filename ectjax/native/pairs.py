@@ -16,7 +16,8 @@ from ectjax.neighbors import PADDING_DISTANCE
 
 
 class NativePairs(eqx.Module):
-    """Where the pairs of a geometry lie in the packed tables: row (−1 beyond the cutoff), fraction, distance in Å."""
+    """Where the pairs of a geometry lie in the packed tables: row (−1 beyond the cutoff), fraction, distance in Å; and
+    `vector` from i to j in Å."""
 
     rows: Float[Array, "EEM W"]
     state_charge: Float[Array, "N S"]
@@ -25,6 +26,7 @@ class NativePairs(eqx.Module):
     row: Int[Array, " P"]
     t: Float[Array, " P"]
     distance: Float[Array, " P"]
+    vector: Float[Array, "P 3"]
     spacing: float = eqx.field(static=True)
 
     @classmethod
@@ -35,9 +37,10 @@ class NativePairs(eqx.Module):
         cell = jnp.zeros((3, 3), dtype) if system.cell is None else system.cell
         elements, intervals = model.density.shape[-2:]
         real = jax.ShapeDtypeStruct(list_.i.shape, dtype)
-        distance, row, t = call(
+        vectors = jax.ShapeDtypeStruct((*list_.i.shape, 3), dtype)
+        distance, vector, row, t = call(
             "places",
-            (real, jax.ShapeDtypeStruct(list_.i.shape, jnp.int32), real),
+            (real, vectors, jax.ShapeDtypeStruct(list_.i.shape, jnp.int32), real),
             system.positions,
             cell,
             species.astype(jnp.int32),
@@ -51,7 +54,7 @@ class NativePairs(eqx.Module):
             intervals=intervals,
             elements=elements,
         )
-        return cls(tables.rows, state_charge, list_.i, list_.j, row, t, distance, float(model.spacing))
+        return cls(tables.rows, state_charge, list_.i, list_.j, row, t, distance, vector, float(model.spacing))
 
     def background(self, weights: Float[Array, "N S"]) -> Float[Array, " N"]:
         """As `PairSums.background`."""
@@ -69,27 +72,19 @@ class NativePairs(eqx.Module):
         """As `PairSums.energy`."""
         return jnp.sum(self.atomic_energies(weights))
 
-    def forces(self, system, weights: Float[Array, "N S"], pressure: Float[Array, " N"]):
-        """−∂E/∂r (N, 3) in eV/Å and dE/dε (3, 3) in eV, r → (1 + ε) r, of the pairs at fixed weights."""
-        shape = jax.ShapeDtypeStruct(system.positions.shape, weights.dtype)
-        cell = jnp.zeros((3, 3), weights.dtype) if system.cell is None else system.cell
+    def around_with_forces(self, weights: Float[Array, "N S"], pressure: Float[Array, " N"]):
+        """`around` with −∂E/∂r (N, 3) in eV/Å and dE/dε (3, 3) in eV, r → (1 + ε) r, of the pairs at fixed weights."""
+        shapes = weights.shape, (len(weights), 3), (3, 3)
         return call(
-            "forces",
-            (shape, jax.ShapeDtypeStruct((3, 3), weights.dtype)),
-            system.positions,
-            cell,
-            system.neighbors.shifts,
-            weights,
-            pressure,
-            self.state_charge,
-            self.i,
-            self.j,
-            self.row,
-            self.t,
-            self.distance,
-            self.rows,
+            "around_with_forces",
+            tuple(jax.ShapeDtypeStruct(shape, weights.dtype) for shape in shapes),
+            *self._arguments(weights, pressure),
+            self.vector,
             spacing=self.spacing,
         )
+
+    def _arguments(self, weights, pressure):
+        return weights, pressure, self.state_charge, self.i, self.j, self.row, self.t, self.distance, self.rows
 
 
 @eqx.filter_custom_jvp
@@ -107,8 +102,7 @@ def _background_jvp(primals, tangents):
 @eqx.filter_custom_jvp
 def _around(pairs: NativePairs, weights, pressure):
     shape = jax.ShapeDtypeStruct(weights.shape, weights.dtype)
-    places = pairs.i, pairs.j, pairs.row, pairs.t, pairs.distance
-    return call("around", shape, weights, pressure, pairs.state_charge, *places, pairs.rows)
+    return call("around", shape, *pairs._arguments(weights, pressure))
 
 
 @_around.def_jvp

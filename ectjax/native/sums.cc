@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <cstdint>
 #include <thread>
 #include <type_traits>
@@ -49,36 +50,39 @@ struct Sums {
   std::vector<double> data;
   Sums(int threads, int64_t size) : threads(threads), size(size), data(threads * size, 0.0) {}
   double* of(int thread) { return data.data() + thread * size; }
+  double total(int64_t k) const {
+    double sum = data[k];
+    for (int thread = 1; thread < threads; ++thread) sum += data[thread * size + k];
+    return sum;
+  }
   template <typename T>
   void write(T* out) const {
-    for (int64_t k = 0; k < size; ++k) {
-      double sum = data[k];
-      for (int thread = 1; thread < threads; ++thread) sum += data[thread * size + k];
-      out[k] = static_cast<T>(sum);
-    }
+    for (int64_t k = 0; k < size; ++k) out[k] = static_cast<T>(total(k));
   }
 };
 
 // --- pairs ---
 
-// distance, row of the table and fraction of the interval; row −1 beyond the cutoff, −2 where a number is not finite
+// distance, vector from i to j, row of the table and fraction of the interval; row −1 beyond the cutoff, −2 where a
+// number is not finite
 template <typename T>
 void places(int64_t count, const T* x, const T* cell, const int32_t* species, const int32_t* i, const int32_t* j,
             const int32_t* shifts, const bool* mask, T padding, T cutoff, T spacing, int32_t intervals,
-            int32_t elements, T* distance, int32_t* row, T* t) {
+            int32_t elements, T* distance, T* vector, int32_t* row, T* t) {
   const T per = T(1) / spacing;
   share(count, threads_for(count), [=](int, int64_t first, int64_t last) {
     for (int64_t p = first; p < last; ++p) {
       t[p] = 0;
       row[p] = -1;
       distance[p] = padding;
-      if (!mask[p]) continue;
+      if (!mask[p]) continue;  // its vector is never read
       const T* a = x + 3 * i[p];
       const T* b = x + 3 * j[p];
       const int32_t* n = shifts + 3 * p;
       T square = 0;
       for (int d = 0; d < 3; ++d) {
         const T v = b[d] - a[d] + n[0] * cell[d] + n[1] * cell[3 + d] + n[2] * cell[6 + d];
+        vector[3 * p + d] = v;
         square += v * v;
       }
       const T r = std::sqrt(square);
@@ -107,6 +111,10 @@ struct Row {
   void values(T t, T* v) const {
 #pragma GCC unroll 64
     for (int f = 0; f < count; ++f) v[f] = ((c[3 * F + f] * t + c[2 * F + f]) * t + c[F + f]) * t + c[f];
+  }
+  void slopes(T t, T* v) const {
+#pragma GCC unroll 64
+    for (int f = 0; f < F; ++f) v[f] = (3 * c[3 * F + f] * t + 2 * c[2 * F + f]) * t + c[F + f];
   }
   T kernel(T t) const {
     const T* k = c + 4 * F;
@@ -146,109 +154,99 @@ void background(int64_t atoms, int64_t count, const T* w, const int32_t* i, cons
   sums.write(out);
 }
 
-template <typename T, int S>
-void around(int64_t atoms, int64_t count, const T* w, const T* pressure, const T* q, const int32_t* i, const int32_t* j,
-            const int32_t* row, const T* t, const T* distance, const T* table, T* out) {
-  const int threads = threads_for(count);
-  Sums sums(threads, atoms * S);
-  std::vector<T> charge(atoms, T(0));
-  for (int64_t n = 0; n < atoms; ++n)
-    for (int s = 0; s < S; ++s) charge[n] += q[n * S + s] * w[n * S + s];
-  share(count, threads, [&](int thread, int64_t first, int64_t last) {
-    double* sum = sums.of(thread);
-    constexpr int F = functions(S);
-    T v[F];
-    for (int64_t p = first; p < last; ++p) {
-      const int64_t a = i[p], b = j[p];
-      if (row[p] < 0) {
-        if (row[p] == -2) sum[a * S] = NAN;
-        continue;
-      }
-      const Row<T, S> entry(table, row[p]);
-      entry.template values<F>(t[p], v);
-      const T inverse = T(1) / distance[p];
-      const T* wi = w + a * S;
-      const T* wj = w + b * S;
-      const T kernel = entry.kernel(t[p]);
-      const T from_i = kernel * charge[a], from_j = kernel * charge[b];
-      T at_j[S];
-      for (int s = 0; s < S; ++s) at_j[s] = q[b * S + s] * from_i;
-      for (int s = 0; s < S; ++s) {
-        T at_i = q[a * S + s] * from_j;
-        for (int u = 0; u < S; ++u) {
-          at_i += v[2 * S + s * S + u] * wj[u];
-          at_j[u] += v[2 * S + s * S + u] * wi[s];
-        }
-        sum[a * S + s] += at_i * inverse + pressure[b] * v[S + s];
-      }
-      for (int s = 0; s < S; ++s) sum[b * S + s] += at_j[s] * inverse + pressure[a] * v[s];
-    }
-  });
-  sums.write(out);
-}
+// what forces need besides, and where they and dE/dε (r → r + εr) at fixed weights go
+template <typename T>
+struct Geometry {
+  const T* vectors;
+  T spacing;
+  T* force;
+  T* virial;
+};
 
-// −∂E/∂r of every atom and dE/dε (r → r + εr) at fixed weights; `pressure` is ∂E/∂ρ̄
-template <typename T, int S>
-void forces(int64_t atoms, int64_t count, const T* x, const T* cell, const int32_t* shifts, const T* w,
-            const T* pressure, const T* q, const int32_t* i, const int32_t* j, const int32_t* row, const T* t,
-            const T* distance, const T* table, T spacing, T* out, T* virial) {
+// ∂E/∂ω of pairs for every state; `pressure` is ∂E/∂ρ̄
+template <typename T, int S, bool with_forces>
+void around(int64_t atoms, int64_t count, const T* w, const T* pressure, const T* q, const int32_t* i, const int32_t* j,
+            const int32_t* row, const T* t, const T* distance, const T* table, T* out, Geometry<T> geometry) {
+  constexpr int F = functions(S);
+  constexpr int kWidth = with_forces ? S + 3 : S;  // sums of an atom: states, then force
   const int threads = threads_for(count);
-  Sums sums(threads, 3 * atoms + 9);
-  const T per = T(1) / spacing;
+  const T per = T(1) / geometry.spacing;
+  Sums sums(threads, kWidth * atoms + 9);
   std::vector<T> charge(atoms, T(0));
   for (int64_t n = 0; n < atoms; ++n)
     for (int s = 0; s < S; ++s) charge[n] += q[n * S + s] * w[n * S + s];
   share(count, threads, [&](int thread, int64_t first, int64_t last) {
-    double* sum = sums.of(thread);
-    double* strain = sum + 3 * atoms;
-    constexpr int F = functions(S);
+    double* all = sums.of(thread);
+    double strain[9] = {};
+    int64_t a = count > 0 ? i[first] : 0;
+    T at_a[kWidth] = {};  // of a run of pairs with the same first atom
+    const auto finish = [&] {
+      for (int k = 0; k < kWidth; ++k) {
+        all[kWidth * a + k] += at_a[k];
+        at_a[k] = 0;
+      }
+    };
     for (int64_t p = first; p < last; ++p) {
-      const int64_t a = i[p], b = j[p];
       if (row[p] < 0) {
-        if (row[p] == -2) sum[3 * a] = NAN;
+        if (row[p] == -2) all[kWidth * i[p]] = all[kWidth * i[p] + kWidth - 1] = NAN;
         continue;
       }
+      if (a != i[p]) {
+        finish();
+        a = i[p];
+      }
+      const int64_t b = j[p];
       const Row<T, S> entry(table, row[p]);
-      const T* wi = w + a * S;
-      const T* wj = w + b * S;
-      T in_density[F] = {}, in_pair[F] = {};  // whole rows: loops of fixed length become vector code
+      T v[F], wi[S], wj[S], at_b[kWidth];
+      entry.template values<F>(t[p], v);
+      for (int s = 0; s < S; ++s) wi[s] = w[a * S + s];
+      for (int s = 0; s < S; ++s) wj[s] = w[b * S + s];
+      const T inverse = T(1) / distance[p], press_a = pressure[a], press_b = pressure[b];
+      const T kernel = entry.kernel(t[p]), from_a = kernel * charge[a], from_b = kernel * charge[b];
+      T pair = charge[a] * from_b;
+      for (int s = 0; s < S; ++s) at_b[s] = q[b * S + s] * from_a;
       for (int s = 0; s < S; ++s) {
-        in_density[s] = pressure[a] * wj[s];
-        in_density[S + s] = pressure[b] * wi[s];
-        for (int u = 0; u < S; ++u) in_pair[2 * S + s * S + u] = wi[s] * wj[u];
+        T sum = 0;
+        for (int u = 0; u < S; ++u) {
+          sum += v[2 * S + s * S + u] * wj[u];
+          at_b[u] += v[2 * S + s * S + u] * wi[s];
+        }
+        pair += sum * wi[s];
+        at_a[s] += (sum + q[a * S + s] * from_b) * inverse + press_b * v[S + s];
       }
-      // powers of the density part and of R·φ, contracted with the weights
-      T h[4], v[4];
-      for (int power = 0; power < 4; ++power) {
-        const T* c = entry.c + power * F;
-        T of_density = 0, of_pair = 0;
-        for (int f = 0; f < F; ++f) of_density += in_density[f] * c[f];
-        for (int f = 0; f < F; ++f) of_pair += in_pair[f] * c[f];
-        h[power] = of_density;
-        v[power] = of_pair;
+      for (int s = 0; s < S; ++s) at_b[s] = at_b[s] * inverse + press_a * v[s];
+      if constexpr (with_forces) {
+        entry.slopes(t[p], v);
+        T density_a = 0, density_b = 0, change = charge[a] * charge[b] * entry.kernel_slope(t[p]);
+        for (int s = 0; s < S; ++s) {
+          density_a += v[s] * wj[s];
+          density_b += v[S + s] * wi[s];
+          T sum = 0;
+          for (int u = 0; u < S; ++u) sum += v[2 * S + s * S + u] * wj[u];
+          change += sum * wi[s];
+        }
+        const T push = press_a * density_a + press_b * density_b;
+        const T along = ((push + change * inverse) * per - pair * inverse * inverse) * inverse;  // dE/dR / R
+        const T* vector = geometry.vectors + 3 * p;
+        for (int d = 0; d < 3; ++d) {
+          const T force = along * vector[d];
+          at_a[S + d] += force;
+          at_b[S + d] = -force;
+          for (int e = 0; e < 3; ++e) strain[3 * d + e] += force * vector[e];
+        }
       }
-      const T u = t[p], r = distance[p], inverse = T(1) / r;
-      const T both = charge[a] * charge[b];
-      const T value = ((v[3] * u + v[2]) * u + v[1]) * u + v[0] + both * entry.kernel(u);
-      const T slope = (3 * v[3] * u + 2 * v[2]) * u + v[1] + both * entry.kernel_slope(u);
-      const T push = ((3 * h[3] * u + 2 * h[2]) * u + h[1]) * per;
-      const T along = push + (slope * per - value * inverse) * inverse;  // dE/dR
-      const int32_t* n = shifts + 3 * p;
-      T vector[3];
-      for (int d = 0; d < 3; ++d)
-        vector[d] = x[3 * b + d] - x[3 * a + d] + n[0] * cell[d] + n[1] * cell[3 + d] + n[2] * cell[6 + d];
-      for (int d = 0; d < 3; ++d) {
-        const T force = along * inverse * vector[d];
-        sum[3 * a + d] += force;
-        sum[3 * b + d] -= force;
-        for (int e = 0; e < 3; ++e) strain[3 * d + e] += force * vector[e];
-      }
+      for (int k = 0; k < kWidth; ++k) all[kWidth * b + k] += at_b[k];
     }
+    if (first < last) finish();
+    for (int k = 0; k < 9; ++k) all[kWidth * atoms + k] += strain[k];
   });
-  std::vector<T> all(3 * atoms + 9);
-  sums.write(all.data());
-  std::copy(all.begin(), all.begin() + 3 * atoms, out);
-  std::copy(all.begin() + 3 * atoms, all.end(), virial);
+  for (int64_t n = 0; n < atoms; ++n) {
+    for (int s = 0; s < S; ++s) out[n * S + s] = static_cast<T>(sums.total(kWidth * n + s));
+    if constexpr (with_forces)
+      for (int d = 0; d < 3; ++d) geometry.force[3 * n + d] = static_cast<T>(sums.total(kWidth * n + S + d));
+  }
+  if constexpr (with_forces)
+    for (int k = 0; k < 9; ++k) geometry.virial[k] = static_cast<T>(sums.total(kWidth * atoms + k));
 }
 
 // Σ_j k_ij x_j over listed pairs, both ways
@@ -368,29 +366,82 @@ void gather(int64_t atoms, const T* scaled, const T* field, const int64_t* size,
 }
 
 template <typename T, int P>
-void gradient(int64_t atoms, const T* scaled, const T* field, const int64_t* size, T* out) {
+void gather_with_slopes(int64_t atoms, const T* scaled, const T* field, const int64_t* size, T* out, T* slopes) {
   share(atoms, threads_for(atoms * P * P), [=](int, int64_t first, int64_t last) {
     for (int64_t n = first; n < last; ++n) {
       const Place<T, P> place(scaled + 3 * n, size);
       if (!place.good) {
-        out[3 * n] = out[3 * n + 1] = out[3 * n + 2] = NAN;
+        out[n] = slopes[3 * n] = slopes[3 * n + 1] = slopes[3 * n + 2] = NAN;
         continue;
       }
       const Spline<T, P> x(place.t[0]), y(place.t[1]), z(place.t[2]);
-      T sum[3] = {};
+      T all = 0, sum[3] = {};
       columns<T, P, false>(field, size, place, [&](const T* run, int a, int b) {
         T value = 0, slope = 0;
         for (int k = 0; k < P; ++k) {
           value += run[k] * z.value[k];
           slope += run[k] * z.slope[k];
         }
+        all += x.value[a] * y.value[b] * value;
         sum[0] += x.slope[a] * y.value[b] * value;
         sum[1] += x.value[a] * y.slope[b] * value;
         sum[2] += x.value[a] * y.value[b] * slope;
       });
-      for (int d = 0; d < 3; ++d) out[3 * n + d] = sum[d];
+      out[n] = all;
+      for (int d = 0; d < 3; ++d) slopes[3 * n + d] = sum[d];
     }
   });
+}
+
+// the spectrum times the influence function, and dE/dε of E = ½ Σ influence·|spectrum|² over all modes, of which the
+// half spectrum holds half; `reciprocal` has rows b/(2π)
+template <typename T>
+void convolve(const std::complex<T>* spectrum, const T* influence, const T* reciprocal, const int64_t* size,
+              int64_t half, T alpha, std::complex<T>* out, T* virial) {
+  constexpr T kTurn = 6.283185307179586476925286766559;
+  const T width = 1 / (4 * alpha * alpha);
+  const int threads = threads_for(size[0] * size[1] * half / 16);
+  Sums sums(threads, 9);
+  share(size[0], threads, [&](int thread, int64_t first, int64_t last) {
+    double* sum = sums.of(thread);
+    T step[3], step_square = 0;
+    for (int d = 0; d < 3; ++d) {
+      step[d] = kTurn * reciprocal[6 + d];
+      step_square += step[d] * step[d];
+    }
+    for (int64_t x = first; x < last; ++x) {
+      const int64_t nx = 2 * x < size[0] ? x : x - size[0];
+      for (int64_t y = 0; y < size[1]; ++y) {
+        const int64_t ny = 2 * y < size[1] ? y : y - size[1], start = (x * size[1] + y) * half;
+        T k[3], square = 0, cross = 0;
+        for (int d = 0; d < 3; ++d) {
+          k[d] = kTurn * (nx * reciprocal[d] + ny * reciprocal[3 + d]);
+          square += k[d] * k[d];
+          cross += 2 * k[d] * step[d];
+        }
+        // the wave vectors of this column are k + n·step: four sums hold everything of k kᵀ
+        T energy = 0, none = 0, once = 0, twice = 0;
+        for (int64_t n = 0; n < half; ++n) {
+          const std::complex<T> s = spectrum[start + n];
+          const T green = influence[start + n], e = green * (s.real() * s.real() + s.imag() * s.imag());
+          out[start + n] = std::complex<T>(green * s.real(), green * s.imag());
+          const T m = n, all = square + (cross + step_square * m) * m;
+          const T own = n == 0 ? e / 2 : e;  // of ±n the half spectrum holds one
+          const T g = 2 * own * (all > 0 ? 1 / all + width : T(0));
+          energy += own;
+          none += g;
+          once += g * m;
+          twice += g * m * m;
+        }
+        for (int d = 0; d < 3; ++d) {
+          sum[3 * d + d] -= energy;
+          for (int f = 0; f < 3; ++f)
+            sum[3 * d + f] += none * k[d] * k[f] + once * (k[d] * step[f] + step[d] * k[f]) + twice * step[d] * step[f];
+        }
+      }
+    }
+  });
+  sums.write(virial);
 }
 
 // --- what XLA calls ---
@@ -426,12 +477,12 @@ using Out = ffi::ResultBuffer<D>;
 
 template <ffi::DataType D>
 ffi::Error Places(In<D> x, In<D> cell, Ints species, Ints i, Ints j, Ints shifts, Bools mask, double padding,
-                  double cutoff, double spacing, int64_t intervals, int64_t elements, Out<D> distance,
+                  double cutoff, double spacing, int64_t intervals, int64_t elements, Out<D> distance, Out<D> vector,
                   ffi::ResultBuffer<ffi::S32> row, Out<D> t) {
   using T = ffi::NativeType<D>;
   places<T>(i.element_count(), x.typed_data(), cell.typed_data(), species.typed_data(), i.typed_data(), j.typed_data(),
             shifts.typed_data(), mask.typed_data(), T(padding), T(cutoff), T(spacing), intervals, elements,
-            distance->typed_data(), row->typed_data(), t->typed_data());
+            distance->typed_data(), vector->typed_data(), row->typed_data(), t->typed_data());
   return ffi::Error::Success();
 }
 
@@ -450,22 +501,23 @@ ffi::Error Around(In<D> w, In<D> pressure, In<D> q, Ints i, Ints j, Ints row, In
                   Out<D> out) {
   using T = ffi::NativeType<D>;
   return with_states(w.dimensions()[1], [&](auto s) {
-    around<T, decltype(s)::value>(w.dimensions()[0], i.element_count(), w.typed_data(), pressure.typed_data(),
-                                  q.typed_data(), i.typed_data(), j.typed_data(), row.typed_data(), t.typed_data(),
-                                  distance.typed_data(), table.typed_data(), out->typed_data());
+    around<T, decltype(s)::value, false>(w.dimensions()[0], i.element_count(), w.typed_data(), pressure.typed_data(),
+                                         q.typed_data(), i.typed_data(), j.typed_data(), row.typed_data(),
+                                         t.typed_data(), distance.typed_data(), table.typed_data(), out->typed_data(),
+                                         Geometry<T>());
   });
 }
 
 template <ffi::DataType D>
-ffi::Error Forces(In<D> x, In<D> cell, Ints shifts, In<D> w, In<D> pressure, In<D> q, Ints i, Ints j, Ints row, In<D> t,
-                  In<D> distance, In<D> table, double spacing, Out<D> out, Out<D> virial) {
+ffi::Error AroundWithForces(In<D> w, In<D> pressure, In<D> q, Ints i, Ints j, Ints row, In<D> t, In<D> distance,
+                            In<D> table, In<D> vector, double spacing, Out<D> out, Out<D> force, Out<D> virial) {
   using T = ffi::NativeType<D>;
+  const Geometry<T> geometry{vector.typed_data(), T(spacing), force->typed_data(), virial->typed_data()};
   return with_states(w.dimensions()[1], [&](auto s) {
-    forces<T, decltype(s)::value>(w.dimensions()[0], i.element_count(), x.typed_data(), cell.typed_data(),
-                                  shifts.typed_data(), w.typed_data(), pressure.typed_data(), q.typed_data(),
-                                  i.typed_data(), j.typed_data(), row.typed_data(), t.typed_data(),
-                                  distance.typed_data(), table.typed_data(), T(spacing), out->typed_data(),
-                                  virial->typed_data());
+    around<T, decltype(s)::value, true>(w.dimensions()[0], i.element_count(), w.typed_data(), pressure.typed_data(),
+                                        q.typed_data(), i.typed_data(), j.typed_data(), row.typed_data(),
+                                        t.typed_data(), distance.typed_data(), table.typed_data(), out->typed_data(),
+                                        geometry);
   });
 }
 
@@ -496,12 +548,22 @@ ffi::Error Gather(In<D> scaled, In<D> field, int64_t order, Out<D> out) {
 }
 
 template <ffi::DataType D>
-ffi::Error Gradient(In<D> scaled, In<D> field, int64_t order, Out<D> out) {
+ffi::Error GatherWithSlopes(In<D> scaled, In<D> field, int64_t order, Out<D> out, Out<D> slopes) {
   using T = ffi::NativeType<D>;
   return with_order(order, [&](auto p) {
-    gradient<T, decltype(p)::value>(scaled.dimensions()[0], scaled.typed_data(), field.typed_data(),
-                                    field.dimensions().begin(), out->typed_data());
+    gather_with_slopes<T, decltype(p)::value>(out->element_count(), scaled.typed_data(), field.typed_data(),
+                                              field.dimensions().begin(), out->typed_data(), slopes->typed_data());
   });
+}
+
+template <ffi::DataType D>
+ffi::Error Convolve(ffi::Buffer<ffi::ToComplex(D)> spectrum, In<D> influence, In<D> reciprocal, double alpha,
+                    ffi::ResultBuffer<ffi::ToComplex(D)> out, Out<D> virial) {
+  using T = ffi::NativeType<D>;
+  const auto size = spectrum.dimensions();
+  convolve<T>(spectrum.typed_data(), influence.typed_data(), reciprocal.typed_data(), size.begin(), size[2], T(alpha),
+              out->typed_data(), virial->typed_data());
+  return ffi::Error::Success();
 }
 
 }  // namespace
@@ -516,23 +578,29 @@ ffi::Error Gradient(In<D> scaled, In<D> field, int64_t order, Out<D> out) {
 #define PLACES(D) \
   .Arg<REAL(D)>().Arg<REAL(D)>().Arg<Ints>().Arg<Ints>().Arg<Ints>().Arg<Ints>().Arg<Bools>() \
   .Attr<double>("padding").Attr<double>("cutoff").Attr<double>("spacing").Attr<int64_t>("intervals") \
-  .Attr<int64_t>("elements").Ret<REAL(D)>().Ret<Ints>().Ret<REAL(D)>()
+  .Attr<int64_t>("elements").Ret<REAL(D)>().Ret<REAL(D)>().Ret<Ints>().Ret<REAL(D)>()
 #define BACKGROUND(D) \
   .Arg<REAL(D)>().Arg<Ints>().Arg<Ints>().Arg<Ints>().Arg<REAL(D)>().Arg<REAL(D)>().Ret<REAL(D)>()
 #define AROUND(D) \
   .Arg<REAL(D)>().Arg<REAL(D)>().Arg<REAL(D)>().Arg<Ints>().Arg<Ints>().Arg<Ints>().Arg<REAL(D)>().Arg<REAL(D)>() \
   .Arg<REAL(D)>().Ret<REAL(D)>()
-#define FORCES(D) \
-  .Arg<REAL(D)>().Arg<REAL(D)>().Arg<Ints>().Arg<REAL(D)>().Arg<REAL(D)>().Arg<REAL(D)>().Arg<Ints>().Arg<Ints>() \
-  .Arg<Ints>().Arg<REAL(D)>().Arg<REAL(D)>().Arg<REAL(D)>().Attr<double>("spacing").Ret<REAL(D)>().Ret<REAL(D)>()
+#define AROUND_WITH_FORCES(D) \
+  .Arg<REAL(D)>().Arg<REAL(D)>().Arg<REAL(D)>().Arg<Ints>().Arg<Ints>().Arg<Ints>().Arg<REAL(D)>().Arg<REAL(D)>() \
+  .Arg<REAL(D)>().Arg<REAL(D)>().Attr<double>("spacing").Ret<REAL(D)>().Ret<REAL(D)>().Ret<REAL(D)>()
 #define PAIR_SUM(D) .Arg<Ints>().Arg<Ints>().Arg<REAL(D)>().Arg<REAL(D)>().Ret<REAL(D)>()
 #define SPREAD(D) .Arg<REAL(D)>().Arg<REAL(D)>().Attr<int64_t>("order").Ret<REAL(D)>()
+
+#define GATHER_WITH_SLOPES(D) SPREAD(D).Ret<REAL(D)>()
+#define CONVOLVE(D) \
+  .Arg<ffi::Buffer<ffi::ToComplex(ffi::D)>>().Arg<REAL(D)>().Arg<REAL(D)>().Attr<double>("alpha") \
+  .Ret<ffi::Buffer<ffi::ToComplex(ffi::D)>>().Ret<REAL(D)>()
 
 BOTH(places, Places, PLACES)
 BOTH(background, Background, BACKGROUND)
 BOTH(around, Around, AROUND)
-BOTH(forces, Forces, FORCES)
+BOTH(around_with_forces, AroundWithForces, AROUND_WITH_FORCES)
 BOTH(pair_sum, PairSum, PAIR_SUM)
 BOTH(spread, Spread, SPREAD)
 BOTH(gather, Gather, SPREAD)
-BOTH(gradient, Gradient, SPREAD)
+BOTH(gather_with_slopes, GatherWithSlopes, GATHER_WITH_SLOPES)
+BOTH(convolve, Convolve, CONVOLVE)

@@ -10,7 +10,7 @@ from ectjax.model import Model
 from ectjax.native.mesh import NativeMesh
 from ectjax.native.pairs import NativePairs, NativeScreening
 from ectjax.native.tables import NativeTables, kernel_of
-from ectjax.potential import System, Terms, charge_screening, pressure_of_background, terms_of
+from ectjax.potential import System, Terms, charge_screening, slopes_by, terms_of
 
 
 def native_terms(tables: NativeTables, model: Model, system: System) -> Terms:
@@ -53,17 +53,27 @@ def _constant_jvp(primals, tangents):
     raise TypeError("compiled sums have no derivatives in the geometry or the model: use the JAX path (native=None)")
 
 
-def native_forces(
-    terms: Terms, system: System, weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"]
-) -> tuple[Float[Array, "N 3"], Float[Array, "3 3"]]:
-    """Forces (N, 3) in eV/Å and dE/dε (3, 3) in eV at equilibrated weights, zeros without a cell."""
-    forces, virial = terms.pairs.forces(system, weights, pressure_of_background(weights, amplitudes, terms))
-    charges = jnp.sum(weights * terms.state_charge, axis=1)
-    if isinstance(terms.coulomb, NativeMesh):
-        more, strained = terms.coulomb.forces(charges, system.cell)
-    else:
-        more, strained = _long_range_forces(system, charges)
-    return forces + more, virial + strained
+class Geometry(eqx.Module):
+    """What forces need besides the terms: `slopes_with_forces` takes it as argument."""
+
+    terms: Terms
+    system: System
+
+
+def slopes_with_forces(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], geometry: Geometry):
+    """As `energy_and_slopes`, and forces (N, 3) in eV/Å and dE/dε (3, 3) in eV at these weights."""
+    terms, system = geometry.terms, geometry.system
+
+    def sums(pressure, charges):
+        around, pushes, virial = terms.pairs.around_with_forces(weights, pressure)
+        if isinstance(terms.coulomb, NativeMesh):
+            potential, more, strained = terms.coulomb.with_forces(charges, system.cell)
+        else:
+            potential = terms.coulomb.potential(charges)
+            more, strained = _long_range_forces(system, charges)
+        return around, potential, (pushes + more, virial + strained)
+
+    return slopes_by(sums, weights, amplitudes, terms)
 
 
 def _long_range_forces(system: System, charges):
