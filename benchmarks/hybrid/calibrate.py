@@ -12,7 +12,7 @@ from ectjax.layers import ECTLayer, trainable
 BATCH = 16
 
 
-def robust(error, width=2.0):
+def robust(error, width=0.3):
     """Squared errors that grow linearly beyond `width` eV/Å: no single wild frame decides."""
     return jnp.where(jnp.abs(error) < width, error**2, width * (2 * jnp.abs(error) - width))
 
@@ -29,7 +29,7 @@ def force_loss(layer: ECTLayer, batch: Frames, weights):
     return jnp.sum(jnp.where(real, robust(slope + batch.forces), 0.0)) / (3 * jnp.sum(real)), weights
 
 
-STEPS = 400
+STEPS = 1500
 OPTIMISER = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(optax.cosine_decay_schedule(0.03, STEPS, 0.05)))
 
 
@@ -44,10 +44,16 @@ def _step(moving, still, state, batch: Frames, weights):
     return eqx.apply_updates(moving, change), state, weights
 
 
-def calibrate(layer: ECTLayer, frames: Frames, weights, seed: int = 0) -> ECTLayer:
-    """The layer after STEPS of Adam on batches of 16 frames; weights (F, N, S) start the solves and follow."""
+@eqx.filter_jit
+def _cold(layer: ECTLayer, positions, numbers, charge):
+    return layer.batch(positions, numbers, charge).weights
+
+
+def calibrate(layer: ECTLayer, frames: Frames, seed: int = 0) -> ECTLayer:
+    """The layer after STEPS of Adam on batches of 16 frames; every frame's weights start its next solve."""
     moving, still = eqx.partition(layer, trainable(layer))
-    state, rng, weights = OPTIMISER.init(moving), np.random.default_rng(seed), np.array(weights)
+    state, rng = OPTIMISER.init(moving), np.random.default_rng(seed)
+    weights = np.array(_cold(layer, frames.positions, frames.numbers, frames.charge))
     arrays = {k: getattr(frames, k) for k in ("positions", "numbers", "charge", "forces")}
     for _ in range(STEPS):
         rows = rng.choice(len(frames.energy), BATCH, replace=False)

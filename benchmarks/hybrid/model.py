@@ -1,45 +1,37 @@
-"""The two models that are compared: the network alone, and the network with the layer."""
+"""The two models that are compared: the network alone, and the network that reads what the physics found."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from network import Network
+from physics import INPUTS, atomic_inputs
 
-from ectjax.layers import Corrections, ECTLayer
+from ectjax.layers import ECTLayer
 
 CUTOFF = 5.0  # Å, of the network in both models: the usual choice for networks of this kind
-HOOKS = ("state_energy", "log_kappa", "log_background", "a", "b")
-STATES = 3
 
 
-class Plain(eqx.Module):
-    """The network alone; the second result is there so that both models are called alike."""
+def plain_network(key) -> Network:
+    """The network alone."""
+    return single_precision(Network(key, cutoff=CUTOFF))
 
-    network: Network
 
-    def __init__(self, key):
-        self.network = single_precision(Network(key, cutoff=CUTOFF))
-
-    def __call__(self, positions, numbers, charge, weights=None):
-        return self.network(positions.astype(jnp.float32), numbers, charge.astype(jnp.float32)), weights
+def hybrid_network(key) -> Network:
+    """The same network, told what the physics says about every atom."""
+    return single_precision(Network(key, cutoff=CUTOFF, inputs=INPUTS))
 
 
 class Hybrid(eqx.Module):
-    """Energy of network and physics; what atoms hear of their neighbours corrects the physics, atom by atom."""
+    """Energy of network and physics as one function of positions, to differentiate. Training takes a shorter way to
+    the same forces: the physics is frozen, so its part of them is computed once (`physics.evaluate`)."""
 
     network: Network
     layer: ECTLayer
 
-    def __init__(self, key, layer: ECTLayer):
-        self.network = single_precision(Network(key, cutoff=CUTOFF, hooks=Corrections.width(STATES, HOOKS)))
-        self.layer = layer
-
-    def __call__(self, positions, numbers, charge, weights=None):
-        """Energy in eV and the ensemble weights, a start for the next solve."""
-        own, raw = self.network.energy_and_hooks(positions.astype(jnp.float32), numbers, charge.astype(jnp.float32))
-        corrections = Corrections.split(0.2 * raw.astype(positions.dtype), STATES, HOOKS)
-        found = self.layer(positions, numbers, charge, corrections=corrections, weights=weights)
-        return own + found.energy, found.weights
+    def __call__(self, positions, numbers, charge):
+        """Energy in eV."""
+        found = self.layer(positions, numbers, charge)
+        return found.energy + self.network(positions, numbers, charge, atomic_inputs(found, numbers))
 
 
 def single_precision(tree):

@@ -1,8 +1,8 @@
 """A small message-passing network: scalars and vectors on atoms, after PaiNN.
 
 K. T. Schütt, O. T. Unke, M. Gastegger, Proc. ICML (2021), arXiv:2102.03150. Dense over all pairs of a padded molecule:
-numbers (N,) with 0 for padding, positions (N, 3) in Å, total charge in e. Energy in eV; it vanishes for separated
-neutral atoms' interactions beyond the cutoff, because all that atoms know of each other are messages that end there.
+numbers (N,) with 0 for padding, positions (N, 3) in Å, total charge in e. Energy in eV; atoms beyond the
+cutoff do not interact but through `inputs`, because all else that atoms know of each other are messages that end there.
 """
 
 import equinox as eqx
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 ELEMENTS = 18
+QUIET = 0.8  # amplitude of every radial wave in that of the one before: smooth forces take fewer frames
 
 
 def linear(key, inputs, outputs, bias=True):
@@ -64,10 +65,12 @@ class Update(eqx.Module):
 
 
 class Network(eqx.Module):
-    """Energy of a molecule from its atoms' numbers, positions and total charge (spread evenly over the atoms)."""
+    """Energy of a molecule from its atoms' numbers, positions and total charge (spread evenly over the atoms), and from
+    `inputs` more numbers about every atom if there are any."""
 
     elements: jax.Array
     charge: jax.Array
+    told: eqx.nn.Linear | None
     messages: list[Message]
     updates: list[Update]
     first: eqx.nn.Linear
@@ -75,34 +78,33 @@ class Network(eqx.Module):
     cutoff: float = eqx.field(static=True)
     radial: int = eqx.field(static=True)
 
-    def __init__(self, key, width=32, radial=16, layers=2, cutoff=6.0, hooks=0):
-        keys = jax.random.split(key, 2 * layers + 4)
+    def __init__(self, key, width=32, radial=16, layers=2, cutoff=6.0, inputs=0):
+        keys = jax.random.split(key, 2 * layers + 5)
         self.elements = jax.random.normal(keys[0], (ELEMENTS, width))
         self.charge = jax.random.normal(keys[1], (width,))
-        self.messages = [Message(width, radial, k) for k in keys[4 : 4 + layers]]
-        self.updates = [Update(width, k) for k in keys[4 + layers :]]
-        self.first, self.second = linear(keys[2], width, width), linear(keys[3], width, 1 + hooks)
+        self.told = linear(keys[4], inputs, width, False) if inputs else None
+        self.messages = [Message(width, radial, k) for k in keys[5 : 5 + layers]]
+        self.updates = [Update(width, k) for k in keys[5 + layers :]]
+        self.first, self.second = linear(keys[2], width, width), linear(keys[3], width, 1)
         self.cutoff, self.radial = cutoff, radial
 
-    def energy_and_hooks(self, positions, numbers, charge):
-        """Energy in eV and `hooks` more numbers of each atom (N, hooks)."""
+    def __call__(self, positions, numbers, charge, inputs=None):
+        """Energy in eV; inputs (N, K)."""
+        inputs, positions, charge = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (inputs, positions, charge))
         real = numbers > 0
         pair = real[:, None] & real & ~jnp.eye(len(numbers), dtype=bool)
         vector = positions[None] - positions[:, None]
         distance = jnp.sqrt(jnp.where(pair, jnp.sum(vector**2, axis=-1), self.cutoff**2))
         fade = jnp.where(pair & (distance < self.cutoff), 0.5 * (1 + jnp.cos(jnp.pi * distance / self.cutoff)), 0.0)
-        waves = jnp.arange(1, self.radial + 1) * jnp.pi / self.cutoff
-        radial = jnp.sin(waves * distance[..., None]) / distance[..., None]
+        order = jnp.arange(self.radial, dtype=distance.dtype)
+        waves = QUIET**order * jnp.sin((order + 1) * jnp.pi / self.cutoff * distance[..., None])
+        radial = waves / distance[..., None]
         unit = vector / distance[..., None]
         scalars = self.elements[numbers] + self.charge * (charge / jnp.maximum(jnp.sum(real), 1))
-        vectors = jnp.zeros((len(numbers), 3, scalars.shape[1]))
+        if self.told is not None:
+            scalars = scalars + each(self.told, inputs)
+        vectors = jnp.zeros((len(numbers), 3, scalars.shape[1]), scalars.dtype)
         for message, update in zip(self.messages, self.updates, strict=True):
             scalars, vectors = update(*message(scalars, vectors, radial, fade, unit))
         atomic = each(self.second, jax.nn.silu(each(self.first, scalars)))
-        # what an atom says to the physics fades with its last neighbour
-        heard = jnp.tanh(jnp.sum(fade, axis=1, keepdims=True)) * atomic[:, 1:]
-        return jnp.sum(jnp.where(real, atomic[:, 0], 0.0)), heard
-
-    def __call__(self, positions, numbers, charge):
-        """Energy in eV."""
-        return self.energy_and_hooks(positions, numbers, charge)[0]
+        return jnp.sum(jnp.where(real, atomic[:, 0], 0.0))

@@ -1,4 +1,4 @@
-"""What the layer alone says about the frames. Its parameters are frozen then, so it is evaluated once and kept."""
+"""What the layer alone says about the frames. It is frozen, so everything is computed once and kept."""
 
 from typing import NamedTuple
 
@@ -8,35 +8,57 @@ import jax.numpy as jnp
 import numpy as np
 from data import Frames
 
-from ectjax.layers import ECTLayer
+from ectjax.layers import ECTLayer, Features
 
 CHUNK = 32
+INPUTS = 6
+SPARSE = 1e-4  # e/bohr³, densities below this are no different to the network
 
 
-class Evaluated(NamedTuple):
-    """energy (F,) in eV, forces (F, N, 3) in eV/Å, weights (F, N, S), converged (F,)."""
+class Physics(NamedTuple):
+    """energy (F,) eV; forces (F, N, 3) eV/Å; inputs (F, N, K), what the network is told about every atom; slopes
+    (F, N, K, N, 3), their derivatives in all positions in 1/Å; converged (F,)."""
 
     energy: np.ndarray
     forces: np.ndarray
-    weights: np.ndarray
+    inputs: np.ndarray
+    slopes: np.ndarray
     converged: np.ndarray
+
+
+def atomic_inputs(found: Features, numbers):
+    """Charge, weights of three states, logarithm of the background density and energy of every atom (N, INPUTS), each
+    scaled to about 1."""
+    columns = [found.charges, *found.weights.T, jnp.log(found.background + SPARSE) / 3, found.atomic_energies / 5]
+    return jnp.where((numbers > 0)[:, None], jnp.stack(columns, axis=1), 0.0)
 
 
 @eqx.filter_jit
 def _chunk(layer: ECTLayer, positions, numbers, charge):
-    def energy(x):
-        found = layer.batch(x, numbers, charge)
-        return jnp.sum(found.energy), found
+    def one(positions, numbers, charge):
+        def both(x):
+            found = layer(x, numbers, charge)
+            inputs = atomic_inputs(found, numbers)
+            return (inputs, found.energy), (inputs, found.energy, found.converged)
 
-    slope, found = jax.grad(energy, has_aux=True)(positions)
-    return found.energy, -slope, found.weights, found.converged
+        (slopes, slope), (inputs, energy, converged) = jax.jacfwd(both, has_aux=True)(positions)
+        return energy, -slope, inputs, slopes, converged
+
+    return jax.vmap(one)(positions, numbers, charge)
 
 
-def evaluate(layer: ECTLayer, frames: Frames) -> Evaluated:
+def evaluate(layer: ECTLayer, frames: Frames) -> Physics:
     """All frames, in chunks of one shape so that one program serves them."""
     parts, count = [], len(frames.energy)
     for begin in range(0, count, CHUNK):
         rows = np.minimum(np.arange(begin, begin + CHUNK), count - 1)
         found = _chunk(layer, frames.positions[rows], frames.numbers[rows], frames.charge[rows])
         parts.append([np.asarray(x) for x in found])
-    return Evaluated(*(np.concatenate(x)[:count] for x in zip(*parts, strict=True)))
+    return Physics(*(np.concatenate(x)[:count] for x in zip(*parts, strict=True)))
+
+
+def nothing(frames: Frames) -> Physics:
+    """What a model without physics is told."""
+    count, size = frames.numbers.shape
+    empty = np.zeros((count, size, 0)), np.zeros((count, size, 0, size, 3))
+    return Physics(np.zeros(count), np.zeros((count, size, 3)), *empty, np.ones(count, bool))

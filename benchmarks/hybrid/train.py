@@ -1,4 +1,4 @@
-"""Training on energies and forces, the same for both models. Runs in float64 mode; networks are float32 inside."""
+"""Training on energies and forces, the same for both models. What the physics says does not change: it is read."""
 
 from typing import NamedTuple
 
@@ -8,24 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from data import Frames
+from network import Network
+from physics import Physics
 
-from ectjax.layers import trainable
-
-BATCH, STEPS = 16, 2000
-RATES = {"network": 4e-3, "physics": 1e-2}
-ENERGY_WEIGHT = 1.0  # of 1 (eV per atom)² against 1 (eV/Å)²
+BATCH, STEPS, RATE = 16, 2000, 8e-3
+ENERGY_WEIGHT = 1.0  # of 1 eV per atom against 1 eV/Å
 ELEMENTS = (1, 6, 7, 8, 11, 17)
 LONGEST = 2048  # frames a training set is padded to, so that one program serves all sizes
 
 
 class Batch(NamedTuple):
-    """Some frames on the device: positions, numbers, charge, energy, forces as in `Frames`."""
+    """Some frames on the device, as in `Frames`, with what the physics says about them, as in `Physics`."""
 
     positions: jax.Array
     numbers: jax.Array
     charge: jax.Array
     energy: jax.Array
     forces: jax.Array
+    physics: Physics
 
 
 def composition(frames: Frames) -> np.ndarray:
@@ -33,98 +33,95 @@ def composition(frames: Frames) -> np.ndarray:
     return np.stack([*((frames.numbers == z).sum(1) for z in ELEMENTS), frames.charge], axis=1)
 
 
-def robust(error, width=1.0):
-    """The squared error, linear beyond `width`: no single wild frame decides."""
-    return jnp.where(jnp.abs(error) < width, error**2, width * (2 * jnp.abs(error) - width))
+def robust(error, width=0.1):
+    """About twice the absolute error, a parabola within `width`: what is reported, and no wild frame decides."""
+    return jnp.where(jnp.abs(error) < width, error**2 / width, 2 * jnp.abs(error) - width)
 
 
-def predict(model, positions, numbers, charge, weights):
-    """Energies (B,), forces (B, N, 3) and ensemble weights of a batch."""
-    both = jax.vmap(jax.value_and_grad(model, has_aux=True))
-    (energy, weights), slope = both(positions, numbers, charge, weights)
-    return energy, -slope, weights
+def predict(network: Network, batch: Batch):
+    """Energies (B,) and forces (B, N, 3) of network and physics. Positions act directly and through the inputs."""
+
+    def one(positions, numbers, charge, physics):
+        both = jax.value_and_grad(network, argnums=(0, 3))
+        energy, (direct, told) = both(positions, numbers, charge, physics.inputs)
+        forces = physics.forces - direct - jnp.einsum("nk,nkmx->mx", told, physics.slopes)
+        return energy + physics.energy, forces
+
+    return jax.vmap(one)(batch.positions, batch.numbers, batch.charge, batch.physics)
 
 
-def loss(model, batch: Batch, weights):
-    energy, forces, weights = predict(model, batch.positions, batch.numbers, batch.charge, weights)
+def loss(network: Network, batch: Batch):
+    energy, forces = predict(network, batch)
     real = batch.numbers > 0
     atoms = jnp.sum(real, axis=1)
     of_forces = jnp.sum(jnp.where(real[..., None], robust(forces - batch.forces), 0.0)) / (3 * jnp.sum(atoms))
-    return of_forces + ENERGY_WEIGHT * jnp.mean(robust((energy - batch.energy) / atoms)), weights
+    return of_forces + ENERGY_WEIGHT * jnp.mean(robust((energy - batch.energy) / atoms))
 
 
 def optimiser(steps: int):
-    """Adam with a rate for the network and one for physical parameters, both falling as a cosine."""
-
-    def kinds(tree):
-        name = jax.tree_util.keystr
-        return jax.tree_util.tree_map_with_path(lambda p, _: "physics" if ".layer" in name(p) else "network", tree)
-
-    rules = {
-        kind: optax.adamw(optax.cosine_decay_schedule(rate, steps, 0.01), weight_decay=1e-3 * (kind == "network"))
-        for kind, rate in RATES.items()
-    }
-    return optax.chain(optax.clip_by_global_norm(2.0), optax.multi_transform(rules, kinds))
+    """Adam with a rate that falls as a cosine."""
+    rate = optax.cosine_decay_schedule(RATE, steps, 0.01)
+    return optax.chain(optax.clip_by_global_norm(2.0), optax.adamw(rate, weight_decay=1e-3))
 
 
 RULE = optimiser(STEPS)
 
 
 @eqx.filter_jit
-def many_steps(moving, still, state, data: Batch, weights, rows):
-    """As many steps as `rows` (steps, BATCH) has rows; weights (F, N, S) follow the frames they belong to."""
+def many_steps(network, state, data: Batch, rows):
+    """As many steps as `rows` (steps, BATCH) has rows."""
+    moving, still = eqx.partition(network, eqx.is_inexact_array)
 
     def step(carry, row):
-        moving, state, weights = carry
+        moving, state = carry
         batch = jax.tree.map(lambda x: x[row], data)
-        (value, new), slope = jax.value_and_grad(
-            lambda m: loss(eqx.combine(m, still), batch, weights[row]), has_aux=True
-        )(moving)
-        slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), slope)
+        slope = jax.grad(lambda m: loss(eqx.combine(m, still), batch))(moving)
         change, state = RULE.update(slope, state, moving)
-        return (eqx.apply_updates(moving, change), state, weights.at[row].set(new)), value
+        return (eqx.apply_updates(moving, change), state), None
 
-    return jax.lax.scan(step, (moving, state, weights), rows)
+    (moving, state), _ = jax.lax.scan(step, (moving, state), rows)
+    return eqx.combine(moving, still), state
 
 
 class Trained(NamedTuple):
-    """A model and the energy shifts (7,) per element and charge that come on top."""
+    """A network and the energy shifts (7,) per element and charge that come on top."""
 
-    model: eqx.Module
+    network: Network
     shifts: np.ndarray
 
 
-def train(model, frames: Frames, start_energy, weights, seed: int, steps: int = STEPS) -> Trained:
-    """A model trained on the frames. start_energy (F,): what it says at first; weights (F, N, S) start the solves;
-    steps: a multiple of 100, fewer than STEPS to see that it runs."""
-    counts = composition(frames)
-    shifts = np.linalg.lstsq(counts.astype(float), frames.energy - start_energy, rcond=1e-6)[0]
-    values = (frames.positions, frames.numbers, frames.charge, frames.energy - counts @ shifts, frames.forces)
-    data = Batch(*(jnp.asarray(_lengthened(v)) for v in values))
-    moving, still = eqx.partition(model, trainable(model))
-    state, weights = RULE.init(moving), jnp.asarray(_lengthened(weights))
-    rng, count = np.random.default_rng(seed), len(frames.energy)
+def train(network: Network, frames: Frames, physics: Physics, seed: int, steps: int = STEPS) -> Trained:
+    """A network trained on what the physics leaves of the frames. steps: a multiple of 100, fewer than STEPS to see
+    that it runs."""
+    counts, count = composition(frames), len(frames.energy)
+    shifts = np.linalg.lstsq(counts.astype(float), frames.energy - physics.energy, rcond=1e-6)[0]
+    data = jax.tree.map(_lengthened, on_device(frames._replace(energy=frames.energy - counts @ shifts), physics))
+    state, rng = RULE.init(eqx.filter(network, eqx.is_inexact_array)), np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(count) for _ in range(-(-steps * BATCH // count))])[: steps * BATCH]
     for rows in np.array_split(order.reshape(steps, BATCH), steps // 100):
-        (moving, state, weights), _ = many_steps(moving, still, state, data, weights, jnp.asarray(rows))
-    return Trained(eqx.combine(moving, still), shifts)
+        network, state = many_steps(network, state, data, jnp.asarray(rows))
+    return Trained(network, shifts)
+
+
+def on_device(frames: Frames, physics: Physics) -> Batch:
+    """All frames in single precision."""
+    values = Batch(frames.positions, frames.numbers, frames.charge, frames.energy, frames.forces, physics)
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32 if x.dtype.kind == "f" else None), values)
 
 
 def _lengthened(x):
-    return np.concatenate([x, np.zeros((LONGEST - len(x), *x.shape[1:]), x.dtype)])
+    return jnp.concatenate([x, jnp.zeros((LONGEST - len(x), *x.shape[1:]), x.dtype)])
 
 
-@eqx.filter_jit
-def _predict(model, positions, numbers, charge):
-    return predict(model, positions, numbers, charge, None)[:2]
+_predict = eqx.filter_jit(predict)
 
 
-def apply(trained: Trained, frames: Frames, chunk: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Energies (F,) and forces (F, N, 3) of a trained model, weights solved from cold starts."""
-    parts, count = [], len(frames.energy)
+def apply(trained: Trained, frames: Frames, physics: Physics, chunk: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Energies (F,) and forces (F, N, 3) of network and physics."""
+    parts, count, data = [], len(frames.energy), on_device(frames, physics)
     for begin in range(0, count, chunk):
         rows = np.minimum(np.arange(begin, begin + chunk), count - 1)
-        parts.append(_predict(trained.model, frames.positions[rows], frames.numbers[rows], frames.charge[rows]))
+        parts.append(_predict(trained.network, jax.tree.map(lambda x: x[rows], data)))  # noqa: B023
     energy, forces = (
         np.concatenate([np.asarray(x, float) for x in column])[:count] for column in zip(*parts, strict=True)
     )
