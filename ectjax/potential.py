@@ -126,7 +126,7 @@ def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening
     else:
         volume = jnp.abs(jnp.linalg.det(system.cell))
     pairs = system.neighbors
-    return Screening.prepare(pairs.i, pairs.j, distances, pairs.mask, count / volume)
+    return Screening.prepare(pairs.i, pairs.j, distances, pairs.mask, count / volume, system.cell is not None)
 
 
 def resonance_strength(background: Float[Array, " N"]) -> Float[Array, " N"]:

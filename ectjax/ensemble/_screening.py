@@ -14,20 +14,23 @@ from jaxtyping import Array, Bool, Float, Int
 from ectjax.units import COULOMB_EV_ANGSTROM
 
 _CURVATURE_FLOOR = 0.2  # eV, what smaller and negative local curvatures count as at least
-_SAFE = 0.97  # largest part of an atom's susceptibility that its neighbours may screen; below 1, or directions turn
-_STRONGEST = 1.6  # a list that ends before the interaction does is made up for by no more than this
+_SAFE = 0.999  # largest part of an atom's susceptibility that its neighbours may screen; below 1, or directions turn
+_STRONGEST = {"open": 1.26, "periodic": 1.6}
+_BALANCINGS = 2  # scalings of rows; every one halves what rows miss, and smooth potentials feel the square of that
 
 
 class Screening(eqx.Module):
     """What a Yukawa interaction between the charges of listed pairs needs.
 
-    distances (P,) in Å, infinite for padding; stiffness, 4πKn in eV/(e² Å²) at n atoms per Å³.
+    distances (P,) in Å, infinite for padding; stiffness, 4πKn in eV/(e² Å²) at n atoms per Å³; `strongest`, the square
+    root of the most by which the interaction is made up for a list that ends too early, or at a surface.
     """
 
     i: Int[Array, " P"]
     j: Int[Array, " P"]
     distances: Float[Array, " P"]
     stiffness: Float[Array, ""]
+    strongest: float = eqx.field(static=True)
 
     @classmethod
     def prepare(
@@ -37,10 +40,12 @@ class Screening(eqx.Module):
         distances: Float[Array, " P"],
         pair_mask: Bool[Array, " P"],
         density: Float[Array, ""],
+        periodic: bool,
     ) -> "Screening":
         """Pairs i < j with their distances in Å; `density` in atoms per Å³."""
         distances = jax.lax.stop_gradient(jnp.where(pair_mask, distances, jnp.inf))
-        return cls(i, j, distances, 4 * jnp.pi * COULOMB_EV_ANGSTROM * density)
+        strongest = _STRONGEST["periodic" if periodic else "open"]
+        return cls(i, j, distances, 4 * jnp.pi * COULOMB_EV_ANGSTROM * density, strongest)
 
     def kernel(self, susceptibility: Float[Array, ""]) -> Float[Array, " P"]:
         """K e^(−κr)/r in eV/e² with κ² = 4πKn χ, for atoms of susceptibility χ in e²/eV."""
@@ -76,23 +81,28 @@ def preconditioner(
         return free - amplitudes / diagonal * (along / weight)
 
     moved_by_normal = local(normal)
-    coupled = local
+    coupled, along_normal = local, moved_by_normal
     if screening is not None:
         susceptibility = jnp.sum(normal * moved_by_normal, axis=1)
         movable = susceptibility > 0
         mean = jnp.sum(susceptibility) / jnp.maximum(jnp.sum(movable), 1)
         kernel = screening.kernel(mean)
-        # a uniform change of all charges is screened entirely in a large system, whatever the list leaves out; and the
-        # spectral radius of √γ Y √γ χ is at most the largest row sum of γ Y χ
-        sums = screening.potential(kernel, susceptibility)
-        factor = jnp.sqrt(jnp.minimum(_STRONGEST, _SAFE / jnp.where(sums > 0, sums, 1.0)))
+
+        def screened(charges):
+            return factor * screening.potential(kernel, factor * charges)
+
+        # a smooth potential is screened entirely, whatever the list leaves out: γ Y γ χ = 1 in every row, which is then
+        # its spectral radius. Whatever a row misses, charges of wave vector k would overshoot by 4πKnχ/k² times that
+        factor = jnp.ones_like(susceptibility)
+        for _ in range(_BALANCINGS):
+            sums = screened(susceptibility)
+            factor = jnp.minimum(screening.strongest, factor * jnp.sqrt(_SAFE / jnp.where(sums > 0, sums, 1.0)))
+        along_normal = moved_by_normal * (1.0 - screened(susceptibility))[:, None]
 
         def coupled(v):
             free = local(v)
-            moved = jnp.sum(normal * free, axis=1)
-            return free - moved_by_normal * (factor * screening.potential(kernel, factor * moved))[:, None]
+            return free - moved_by_normal * screened(jnp.sum(normal * free, axis=1))[:, None]
 
-    along_normal = coupled(normal)
     square = jnp.sum(normal * along_normal)
     square = jnp.where(square > 0, square, 1.0)
 

@@ -1,5 +1,7 @@
 """Terms of a geometry whose sums are compiled, and the forces and strain derivative that belong to them."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -38,7 +40,8 @@ def native_terms(tables: NativeTables, model: Model, system: System) -> Terms:
     else:
         coulomb = system.long_range.prepare(system.positions, system.cell, real)
     screening = charge_screening(system, pairs.distance)
-    compiled = NativeScreening(screening.i, screening.j, screening.distances, screening.stiffness)
+    fields = (getattr(screening, field.name) for field in dataclasses.fields(screening))
+    compiled = NativeScreening(*fields)
     return terms_of(model, system, pairs, coulomb, compiled)
 
 
