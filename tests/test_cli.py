@@ -72,6 +72,50 @@ def test_relax_writes_the_relaxed_structure(cli, salt, tmp_path):
     assert cli("relax", salt, "--out", out).code == 2
 
 
+def test_a_relaxed_ion_keeps_its_charge(cli, tmp_path):
+    file, out = tmp_path / "ion.xyz", tmp_path / "relaxed.extxyz"
+    file.write_text("2\n\nO 0 0 0\nH 0 0 0.97\n")
+    assert cli("relax", file, "--charge", -1, "--out", out).code == 0
+    again = json.loads(cli("energy", out, "--json").out)
+    assert again["charge"] == -1 and again["energy"] == pytest.approx(read(out).get_potential_energy(), abs=1e-6)
+
+
+def test_relax_refuses_before_the_work_what_it_could_not_write(cli, salt, tmp_path):
+    out = tmp_path / "relaxed.vasp"  # a format of cells, and there is none
+    refused(cli("relax", salt, "--out", out), "relaxed.vasp", "cannot write")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("code", [1, 130])
+def test_relax_that_is_stopped_leaves_its_last_step(cli, salt, tmp_path, monkeypatch, code):
+    from ectjax.ase import ECTCalculator, NotConverged
+
+    solve, out = ECTCalculator._solve, tmp_path / "relaxed.extxyz"
+    calls = []
+
+    def third(self, system):
+        calls.append(1)
+        if len(calls) == 3:
+            raise NotConverged("the weights did not converge") if code == 1 else KeyboardInterrupt
+        return solve(self, system)
+
+    monkeypatch.setattr(ECTCalculator, "_solve", third)
+    done = cli("relax", salt, "--out", out, "--fmax", 1e-4)
+    assert done.code == code and str(out) in done.err and len(done.err.splitlines()) == 1
+    assert np.abs(read(out).get_forces()).max() > 1e-4
+
+
+def test_failed_weights_name_no_python_arguments(cli, salt, monkeypatch):
+    from ectjax.ase import ECTCalculator, NotConverged
+
+    def failing(self, system):
+        raise NotConverged("the weights did not converge from a cold start")
+
+    monkeypatch.setattr(ECTCalculator, "_solve", failing)
+    done = cli("energy", salt)
+    assert done.code == 1 and "geometry" in done.err and "ECTCalculator" not in done.err
+
+
 @pytest.mark.slow
 def test_relax_with_cell(cli, tmp_path):
     file, out = tmp_path / "crystal.extxyz", tmp_path / "relaxed.extxyz"

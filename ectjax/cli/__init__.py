@@ -75,6 +75,10 @@ class Failure(Exception):
     """Something went wrong that is not the input's fault; the message says how to go on."""
 
 
+class Interrupted(Exception):
+    """A command was stopped from outside after it had saved its work; the message says where."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's chatter
@@ -107,7 +111,8 @@ def _fault(error: Exception) -> int:
         where = context.command_path if context is not None else "ectjax"
         return _say(f"{_one_line(error.format_message()).rstrip('.')}. See `{where} --help`.", 2)
     if kind in ("Failure", "NotConverged", "CalculationFailed"):
-        return _say(_one_line(error), 1)
+        why = getattr(error, "why", None)  # the calculator's own advice is for Python
+        return _say(_one_line(error) if why is None else f"{why}. Check the geometry and its units (Å)", 1)
     if os.environ.get("ECTJAX_TRACEBACK"):
         raise error
     return _say(f"{kind}: {_one_line(error)} (a fault of ectjax: set ECTJAX_TRACEBACK=1 and report it)", 1)

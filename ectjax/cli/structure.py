@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-Structure = Annotated[Path, typer.Argument(help="Structure: any file ASE reads.", show_default=False)]
+Structure = Annotated[
+    Path, typer.Argument(help="Structure: any file ASE reads; of several the last.", show_default=False)
+]
 Charge = Annotated[float | None, typer.Option(help="Total charge in e; default: 'charge' of the file's info, else 0.")]
 ModelName = Annotated[str, typer.Option(help="Name of a parameter set or path of a parameter file.")]
 
