@@ -293,6 +293,12 @@ def test_configuration_is_checked(tmp_path, text, message):
         read_config(tmp_path / "fit.toml")
 
 
+def test_a_configuration_that_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / "fit.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"fit.toml is no text in UTF-8 .* give a TOML file"):
+        read_config(tmp_path / "fit.toml")
+
+
 def test_molecules_of_a_structure_file(tmp_path):
     (tmp_path / "water.extxyz").write_text(
         "3\nProperties=species:S:1:pos:R:3 atomisation_ev=10.09\nO 0 0 0\nH 0 0.76 0.59\nH 0 -0.76 0.59\n"

@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated
 
 import jax
@@ -82,6 +83,9 @@ class Interrupted(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's chatter
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Å must not end a run
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         with jax.enable_x64(True), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
 from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge
-from ectjax.files import replacing
+from ectjax.files import beside, replacing
 
 
 class Optimizer(StrEnum):
@@ -119,9 +118,9 @@ def _check_writable(out: Path, atoms) -> None:
         known = False
     if not known:
         raise ValueError(f"output file {out}: ASE writes no format of that ending; use .extxyz, .cif or .vasp")
-    with TemporaryDirectory(prefix=".part-", dir=out.parent) as folder:
+    with beside(out) as trial:
         try:
-            write(Path(folder) / out.name, atoms)
+            write(trial, atoms)
         except Exception as error:  # ASE's writers raise whatever they met
             told = " ".join(str(error).split())[:160] or type(error).__name__
             raise ValueError(f"output file {out}: ASE cannot write this structure so ({told}); use .extxyz") from None

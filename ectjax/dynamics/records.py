@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class RunDirectory:
         try:
             with np.load(file) as stored:
                 return {k: stored[k] for k in stored.files}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file} is damaged ({error}); start a new run in another folder") from None
 
     def open(self, lengths: tuple[int, int] = (0, 0)) -> None:
@@ -143,6 +144,10 @@ def check_new(path: Path) -> None:
     """Raises ValueError when output would mix with what is there."""
     if path.is_file():
         raise ValueError(f"output directory {path} is a file; name another with --out")
+    there = next(x for x in (path, *path.absolute().parents) if x.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "may not be written to" if there.is_dir() else "is a file"
+        raise ValueError(f"output directory {path} cannot be made: {there} {why}; name another with --out")
     if path.is_dir() and any(path.iterdir()):
         held = "another run" if (path / DESCRIPTION).is_file() else "other files"
         hint = " (or go on with it: --restart)" if held == "another run" else ""

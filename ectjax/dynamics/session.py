@@ -201,6 +201,9 @@ def _record(folder: RunDirectory, simulation: Simulation, atoms, settings, tally
 def start_momenta(atoms: Atoms, temperature: float, seed: int) -> tuple[np.ndarray, str]:
     """Momenta of the file or, without any, Maxwell–Boltzmann ones with resting centre at exactly `temperature`."""
     momenta = atoms.get_momenta()
+    if not np.isfinite(momenta).all():
+        atom = int(np.flatnonzero(~np.isfinite(momenta).all(axis=1))[0])
+        raise ValueError(f"the momentum of atom {atom} is {momenta[atom].tolist()}; give finite velocities or none")
     if np.abs(momenta).max() > 0:
         return momenta, "velocities of the file"
     masses = atoms.get_masses()[:, None]

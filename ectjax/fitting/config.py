@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ectjax.files import read_utf8
 from ectjax.fitting.crystals import RockSalt, read_crystals
 from ectjax.fitting.curves import Diatomic, read_diatomics
 from ectjax.fitting.molecules import Molecule, read_molecules, read_structures
@@ -80,7 +81,7 @@ def read_config(path: str | Path) -> FitConfig:
     if not path.is_file():
         raise ValueError(f"no configuration file {path}; give a TOML file (see examples/fit.toml)")
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(read_utf8(path, "a TOML file (see examples/fit.toml)"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}; mend the line it names") from None
     _check_schema(path, content)
