@@ -110,6 +110,21 @@ def test_velocities_and_constraints_are_not_ignored(cli, tmp_path):
         assert done.code == 2 and word in done.err and done.err.count("\n") == 1 and not out.exists()
 
 
+def test_one_process_at_a_time_in_a_folder(cli, crystal, tmp_path):
+    from ectjax.dynamics.records import RunDirectory
+
+    pytest.importorskip("fcntl")
+    out = tmp_path / "run"
+    run = ("md", crystal, "--steps", 2, "--ensemble", "nve", "--out", out)
+    assert cli(*run).code == 0
+    first = RunDirectory.reopen(out, {})
+    log = (out / "log.csv").read_bytes()
+    done = cli(*run, "--restart")
+    assert done.code == 2 and "another process" in done.err and (out / "log.csv").read_bytes() == log
+    first.close()
+    assert cli(*run, "--restart").code == 0
+
+
 def test_a_damaged_checkpoint_is_named(cli, crystal, tmp_path):
     out = tmp_path / "run"
     run = ("md", crystal, "--steps", 2, "--ensemble", "nve", "--out", out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,13 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
         check_new(out)
     description = _describe(atoms, structure, settings)
     folder = (RunDirectory.reopen if restart else RunDirectory.create)(out, description)
+    with closing(folder):
+        _run(folder, simulation, start, atoms, structure, settings, origin, console, restart)
+
+
+def _run(folder, simulation, start, atoms, structure, settings, origin, console, restart) -> None:
+    """The part of a run that its folder is open for; it is closed before the plot is made."""
+    out = folder.path
     stored = folder.checkpoint() if restart else None
     with _interruptible(), console.status("compiling and equilibrating the start …"):
         if stored is None:
