@@ -35,6 +35,10 @@ LARGEST_STRAIN = 0.05
 
 CHARGE_MISMATCH = 1e-3
 
+PARAMETERS = (
+    "model", "charge", "dtype", "cutoff", "pair", "embedding", "skin", "tolerance", "max_iterations", "warm_start",
+)  # fmt: skip
+
 
 class NotConverged(CalculationFailed):
     """The weights of a geometry did not converge; `why` says how far they came, the message what to do in Python."""
@@ -116,6 +120,15 @@ class ECTCalculator(Calculator):
 
     def set(self, **parameters) -> dict:
         """Change parameters; anything computed before is dropped, `charge` included in the check."""
+        unknown = [name for name in parameters if name not in PARAMETERS]
+        if unknown:
+            raise ValueError(
+                f"ECTCalculator has no parameter {', '.join(unknown)}; allowed are {', '.join(PARAMETERS)}"
+            )
+        if not (parameters.get("tolerance") is None or parameters["tolerance"] > 0):
+            raise ValueError(f"tolerance is {parameters['tolerance']} eV, must be > 0, or None for the default")
+        if parameters.get("max_iterations", 1) < 1:
+            raise ValueError(f"max_iterations is {parameters['max_iterations']}, must be at least 1")
         if "model" in parameters and hasattr(self, "parameters") and self.parameters:
             self._given = parameters["model"]
             if not isinstance(self._given, str):
