@@ -35,6 +35,20 @@ LARGEST_STRAIN = 0.05
 
 CHARGE_MISMATCH = 1e-3
 
+PARAMETERS = (
+    "model", "charge", "dtype", "cutoff", "pair", "embedding", "skin", "tolerance", "max_iterations", "warm_start",
+)  # fmt: skip
+
+
+class NotConverged(CalculationFailed):
+    """The weights of a geometry did not converge; `why` says how far they came, the message what to do in Python."""
+
+    def __init__(self, why: str):
+        self.why = why
+        super().__init__(
+            f"{why}. Check the geometry, or allow more with ECTCalculator(max_iterations=...) or a larger tolerance"
+        )
+
 
 class ECTCalculator(Calculator):
     """Energy, forces, charges, dipole (no cell) and stress (cell) of the ECT-EAM model.
@@ -56,7 +70,8 @@ class ECTCalculator(Calculator):
 
     Raises:
         ValueError: on input that `ectjax.build_system` refuses, or charges that contradict each other.
-        ase.calculators.calculator.CalculationFailed: the weights did not converge, from a cold start either.
+        NotConverged: the weights did not converge, from a cold start either; an
+            `ase.calculators.calculator.CalculationFailed`.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress", "charges", "dipole"]  # noqa: RUF012
@@ -105,6 +120,15 @@ class ECTCalculator(Calculator):
 
     def set(self, **parameters) -> dict:
         """Change parameters; anything computed before is dropped, `charge` included in the check."""
+        unknown = [name for name in parameters if name not in PARAMETERS]
+        if unknown:
+            raise ValueError(
+                f"ECTCalculator has no parameter {', '.join(unknown)}; allowed are {', '.join(PARAMETERS)}"
+            )
+        if not (parameters.get("tolerance") is None or parameters["tolerance"] > 0):
+            raise ValueError(f"tolerance is {parameters['tolerance']} eV, must be > 0, or None for the default")
+        if parameters.get("max_iterations", 1) < 1:
+            raise ValueError(f"max_iterations is {parameters['max_iterations']}, must be at least 1")
         if "model" in parameters and hasattr(self, "parameters") and self.parameters:
             self._given = parameters["model"]
             if not isinstance(self._given, str):
@@ -248,10 +272,9 @@ class ECTCalculator(Calculator):
             out = calculate_results(self._model, system, None, **options)
         if not bool(out.equilibration.converged):
             e = out.equilibration
-            raise CalculationFailed(
+            raise NotConverged(
                 f"the weights did not converge from a cold start: residual {float(e.residual):.2e} eV after "
-                f"{int(e.iterations)} iterations; {explain(self._model, system)}. Check the geometry, "
-                "or allow more with ECTCalculator(max_iterations=...) or a larger tolerance"
+                f"{int(e.iterations)} iterations; {explain(self._model, system)}"
             )
         return out
 

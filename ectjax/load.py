@@ -45,10 +45,12 @@ def load_model(
 def basis_symbols(chosen: ParameterSet, elements: Sequence[str] | None) -> tuple[str, ...]:
     """The symbols asked for, checked against the set."""
     symbols = tuple(dict.fromkeys(elements)) if elements is not None else tuple(chosen.elements)
+    if not symbols:
+        raise ValueError(f"no elements were named; parameter set {chosen.name!r} covers {', '.join(chosen.elements)}")
     missing = [s for s in symbols if s not in chosen.elements]
     if missing:
         raise ValueError(
-            f"parameter set {chosen.name!r} has no element {', '.join(missing)}; it covers "
+            f"parameter set {chosen.name!r} has no element {', '.join(map(str, missing))}; it covers "
             f"{', '.join(chosen.elements)}: choose another set or fit one with `ectjax fit`"
         )
     return symbols

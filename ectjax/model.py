@@ -120,7 +120,10 @@ class Model(eqx.Module):
 
     def species_of(self, numbers) -> np.ndarray:
         """Rows (N,) int32 of atomic numbers (N,). Raises ValueError for an element the model lacks."""
-        numbers = np.asarray(numbers, int).reshape(-1)
+        given = np.asarray(numbers)
+        if given.ndim != 1 or not np.issubdtype(given.dtype, np.number) or (given != np.round(given)).any():
+            raise ValueError(f"atomic numbers are {given.tolist()}; give one whole number per atom, e.g. [11, 17]")
+        numbers = given.astype(int)
         unknown = sorted(set(numbers.tolist()) - set(self.numbers))
         if unknown:
             raise ValueError(
@@ -206,7 +209,7 @@ def build_basis(
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}, allowed are {' and '.join(map(repr, allowed))}")
     records = [x if isinstance(x, Element) else load_element(x, tables) for x in elements]
-    chosen = [_states_of(record, states) for record in records]
+    chosen = [states_of(record, states) for record in records]
     count, most = len(records), max(map(len, chosen))
     charge, energy = np.zeros((count, most)), np.zeros((count, most))
     mask = np.zeros((count, most), bool)
@@ -282,7 +285,8 @@ def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING
     return np.linspace(0.0, cutoff, round(cutoff / spacing) + 1)
 
 
-def _states_of(record: Element, states) -> list:
+def states_of(record: Element, states) -> list:
+    """The states of an element that a choice names; ValueError as `build_basis`."""
     if isinstance(states, dict):
         if record.symbol not in states:
             raise ValueError(f"no states are chosen for {record.symbol}; chosen are those of {', '.join(states)}")

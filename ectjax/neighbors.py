@@ -25,6 +25,9 @@ BYTES_PER_PAIR = 80
 
 SMALLEST_CAPACITY = 64
 
+MOST_BINS = 100_000
+"""vesin makes no more bins than this; see `_search_radius`."""
+
 
 class Neighbors(eqx.Module):
     """Half list of P pairs: pair p joins atom i[p] to the image of atom j[p] shifted by shifts[p] @ cell.
@@ -86,13 +89,17 @@ def neighbor_list(
     points, box, periodic = _checked_geometry(positions, cell, pbc)
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise ValueError(f"neighbour cutoff is {cutoff} Å, must be finite and > 0: pass a distance in Å")
-    _check_memory(points, box, periodic, cutoff, memory_limit)
+    _check_memory(points, box, periodic, _search_radius(points, box, periodic, cutoff), memory_limit)
     if len(points) == 0:
         i = j = np.zeros(0, np.int32)
         shifts = np.zeros((0, 3), np.int32)
     else:
-        search = NeighborList(cutoff=float(cutoff), full_list=False, sorted=True)
+        reach = _search_radius(points, box, periodic, cutoff)
+        search = NeighborList(cutoff=reach, full_list=False, sorted=True)
         i, j, shifts = search.compute(points, box, periodic, "ijS", copy=False)
+        if reach > cutoff:
+            near = np.linalg.norm(points[j] - points[i] + shifts @ box, axis=1) < cutoff
+            i, j, shifts = i[near], j[near], shifts[near]
     slots = max(bucket_size(len(i), growth), capacity or 0)
     return _padded(i, j, shifts, slots)
 
@@ -247,6 +254,23 @@ def _completed_cell(points, box, periodic):
     return box
 
 
+def _spans(points, box, periodic) -> np.ndarray:
+    """Height of the cell in periodic directions, extent of the atoms in the others, in Å."""
+    inverse = np.linalg.inv(box)
+    return np.where(periodic, 1.0, np.ptp(points @ inverse, axis=0)) / np.linalg.norm(inverse, axis=0)
+
+
+def _search_radius(points, box, periodic, cutoff) -> float:
+    """The cutoff or, where the system is so flat or long that vesin 0.6 would divide by a number of bins that it had
+    rounded to zero (which ends the process), the least radius in 10 % steps at which it does not."""
+    radius, spans = float(cutoff), _spans(points, box, periodic) if len(points) else np.zeros(3)
+    while True:
+        fewest, most = np.maximum(np.floor(spans / radius), 1.0), np.prod(np.floor(spans / radius) + 3.0)
+        if most <= MOST_BINS or fewest.min() * (MOST_BINS / most) ** (1 / 3) >= 2.0:
+            return radius
+        radius *= 1.1
+
+
 def _check_memory(points, box, periodic, cutoff, limit) -> None:
     """Estimate the list from local densities in bins as wide as the cutoff, before anything is allocated."""
     n = len(points)
@@ -255,7 +279,7 @@ def _check_memory(points, box, periodic, cutoff, limit) -> None:
     low = fractional.min(axis=0, initial=np.inf) if n else np.zeros(3)
     extent = np.where(periodic, 1.0, np.ptp(fractional, axis=0) + cutoff / heights if n else 1.0)
     scaled = (fractional - low) / extent
-    bins = np.maximum(1, np.floor(extent * heights / cutoff)).astype(np.int64)
+    bins = np.clip(np.floor(extent * heights / cutoff), 1, 2**20).astype(np.int64)
     index = np.minimum(np.floor((scaled - np.floor(scaled)) * bins), bins - 1).astype(np.int64)
     _, counts = np.unique(np.ravel_multi_index(index.T, bins), return_counts=True)
     bin_volume = abs(np.linalg.det(box)) * np.prod(extent / bins)

@@ -67,6 +67,8 @@ def build_system(
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
         raise ValueError(f"position of atom {atom} is {positions[atom].tolist()}; all coordinates must be finite")
+    if not (np.isfinite(skin) and skin >= 0):
+        raise ValueError(f"skin is {skin} Å, must be >= 0: a list shorter than the cutoff lacks pairs")
     cell = _checked_cell(cell, pbc)
     check_charge(model, species, charge)
     if cell is None and species.size <= ALL_PAIRS_LIMIT:

@@ -205,3 +205,11 @@ def test_no_convergence_is_an_error_that_says_what_to_do():
 def test_float32_runs():
     low, high = pair(dtype="float32"), pair()
     assert abs(low.get_potential_energy() - high.get_potential_energy()) < 1e-3
+
+
+def test_parameters_that_mean_nothing_are_refused():
+    for options in ({"max_iteration": 10}, {"tolerance": -1.0}, {"tolerance": np.nan}, {"max_iterations": 0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            ECTCalculator(**options)
+    with pytest.raises(ValueError, match="no parameter spin"):
+        ECTCalculator().set(spin=1)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from ase.build import bulk
 from ase.io import read, write
 
 from ectjax import __version__
+from ectjax.dynamics.plot import plot_scan
+from ectjax.parameters.store import checksum
 from ectjax.tables.store import table_directory
 
 
@@ -63,6 +66,24 @@ def test_scan_writes_a_table_and_a_plot(cli, tmp_path):
     assert again.code == 2 and "holds" in again.err
 
 
+def test_plot_of_an_ion_shows_its_curve(tmp_path, monkeypatch):
+    import ectjax.dynamics.plot as plot
+
+    drawn = []
+    monkeypatch.setattr(plot, "_save", lambda figure, file: drawn.append(figure))
+    distance, energy = np.array([1.0, 2.0, 3.0, 9.0]), np.array([80.0, 4.9, 5.1, 5.39])
+    plot_scan(distance, energy, np.ones((4, 2)) / 2, ("Li", "H"), tmp_path / "scan.png")
+    low, high = drawn[0].axes[0].get_ylim()
+    assert low < 4.9 and 5.39 < high < 80.0
+
+
+def test_a_terminal_without_all_letters(salt):
+    code = f"import sys\nfrom ectjax.cli import main\nsys.exit(main(['energy', {str(salt)!r}]))"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "eV/?" in done.stdout, done.stderr
+
+
 def test_relax_writes_the_relaxed_structure(cli, salt, tmp_path):
     out = tmp_path / "relaxed.extxyz"
     done = cli("relax", salt, "--out", out, "--fmax", 0.01)
@@ -70,6 +91,50 @@ def test_relax_writes_the_relaxed_structure(cli, salt, tmp_path):
     atoms = read(out)
     assert np.abs(atoms.get_forces()).max() < 0.01 and abs(atoms.get_charges().sum()) < 1e-6
     assert cli("relax", salt, "--out", out).code == 2
+
+
+def test_a_relaxed_ion_keeps_its_charge(cli, tmp_path):
+    file, out = tmp_path / "ion.xyz", tmp_path / "relaxed.extxyz"
+    file.write_text("2\n\nO 0 0 0\nH 0 0 0.97\n")
+    assert cli("relax", file, "--charge", -1, "--out", out).code == 0
+    again = json.loads(cli("energy", out, "--json").out)
+    assert again["charge"] == -1 and again["energy"] == pytest.approx(read(out).get_potential_energy(), abs=1e-6)
+
+
+def test_relax_refuses_before_the_work_what_it_could_not_write(cli, salt, tmp_path):
+    out = tmp_path / "relaxed.vasp"  # a format of cells, and there is none
+    refused(cli("relax", salt, "--out", out), "relaxed.vasp", "cannot write")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("code", [1, 130])
+def test_relax_that_is_stopped_leaves_its_last_step(cli, salt, tmp_path, monkeypatch, code):
+    from ectjax.ase import ECTCalculator, NotConverged
+
+    solve, out = ECTCalculator._solve, tmp_path / "relaxed.extxyz"
+    calls = []
+
+    def third(self, system):
+        calls.append(1)
+        if len(calls) == 3:
+            raise NotConverged("the weights did not converge") if code == 1 else KeyboardInterrupt
+        return solve(self, system)
+
+    monkeypatch.setattr(ECTCalculator, "_solve", third)
+    done = cli("relax", salt, "--out", out, "--fmax", 1e-4)
+    assert done.code == code and str(out) in done.err and len(done.err.splitlines()) == 1
+    assert np.abs(read(out).get_forces()).max() > 1e-4
+
+
+def test_failed_weights_name_no_python_arguments(cli, salt, monkeypatch):
+    from ectjax.ase import ECTCalculator, NotConverged
+
+    def failing(self, system):
+        raise NotConverged("the weights did not converge from a cold start")
+
+    monkeypatch.setattr(ECTCalculator, "_solve", failing)
+    done = cli("energy", salt)
+    assert done.code == 1 and "geometry" in done.err and "ECTCalculator" not in done.err
 
 
 @pytest.mark.slow
@@ -107,6 +172,7 @@ def test_bad_structures_are_refused_in_one_line(cli, tmp_path):
         (Atoms("NaCl", [[0, 0, 0], [0, 0, 0]]), "apart"),
         (Atoms("NaCl", pair, cell=box, pbc=[True, True, False]), "periodic directions"),
         (Atoms("NaCl", pair, cell=box, pbc=[False, False, True]), "periodic directions"),
+        (Atoms("NaCl", pair, cell=[5000, 5000, 3], pbc=True), "vacuum"),
         (Atoms("NaCl", pair, cell=np.outer([1, 2, 3], [1, 1, 1.0]), pbc=True), "volume"),
     ]
     for number, (atoms, word) in enumerate(cases):
@@ -138,6 +204,10 @@ def test_bad_options_are_refused_in_one_line(cli, salt, tmp_path):
     refused(cli(*run, "--dt", "nan"), "--dt")
     refused(cli(*run, "--steps", 0), "--steps")
     refused(cli(*run, "--temperature", -1), "--temperature")
+    refused(cli(*run, "--seed", -1), "--seed")
+    refused(cli(*run, "--seed", 10**20), "--seed")
+    refused(cli(*run, "--pressure", "nan"), "--pressure")
+    refused(cli(*run, "--accuracy", "nan"), "accuracy")
     refused(cli(*run, "--ensemble", "nph"), "nph")
     refused(cli(*run, "--ensemble", "npt"), "periodic")
     refused(cli(*run, "--restart"), "no run to restart")
@@ -160,12 +230,21 @@ def test_a_used_output_directory_is_refused(cli, salt, tmp_path):
     (folder / "run.json").rename(folder / "notes.txt")
     refused(cli("md", salt, "--out", folder), "other files")
     refused(cli("md", salt, "--out", salt), "is a file")
+    refused(cli("scan", "Na", "Cl", "--out", salt / "below"), "is a file", "--out")
 
 
 def test_damaged_parameter_files_are_refused(cli, salt, tmp_path):
     file = tmp_path / "set.json"
-    for content in ("not json", "{}", '{"format": "ectjax-parameters", "version": 99}'):
-        file.write_text(content)
+    bare: dict = {"format": "ectjax-parameters", "version": 1}
+    sealed = json.dumps(bare | {"checksum": checksum(bare)})  # and nothing in it
+    for content in (
+        b"not json",
+        b"{}",
+        b'{"format": "ectjax-parameters", "version": 99}',
+        b"\xff\xfe",
+        sealed.encode(),
+    ):
+        file.write_bytes(content)
         refused(cli("energy", salt, "--model", file), str(file))
 
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from ectjax.dynamics.integrators import make_integrator
@@ -94,6 +95,47 @@ def test_a_run_that_cannot_go_on_names_the_step_and_keeps_its_files(cli, crystal
     done = cli("md", crystal, "--ensemble", "nve", "--steps", 30, "--out", tmp_path / "other")
     assert done.code == 130 and "--restart" in done.err
     assert len(read_log(tmp_path / "other" / "log.csv")["step"]) == 1
+
+
+def test_velocities_and_constraints_are_not_ignored(cli, tmp_path):
+    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    held, wild, out = tmp_path / "held.extxyz", tmp_path / "wild.extxyz", tmp_path / "run"
+    salt.set_constraint(FixAtoms([0]))
+    write(held, salt)
+    salt.set_constraint()
+    salt.set_momenta(np.full((8, 3), np.nan))
+    write(wild, salt)
+    for file, word in ((held, "FixAtoms"), (wild, "momentum of atom 0")):
+        done = cli("md", file, "--steps", 2, "--out", out)
+        assert done.code == 2 and word in done.err and done.err.count("\n") == 1 and not out.exists()
+
+
+def test_one_process_at_a_time_in_a_folder(cli, crystal, tmp_path):
+    from ectjax.dynamics.records import RunDirectory
+
+    pytest.importorskip("fcntl")
+    out = tmp_path / "run"
+    run = ("md", crystal, "--steps", 2, "--ensemble", "nve", "--out", out)
+    assert cli(*run).code == 0
+    first = RunDirectory.reopen(out, {})
+    log = (out / "log.csv").read_bytes()
+    done = cli(*run, "--restart")
+    assert done.code == 2 and "another process" in done.err and (out / "log.csv").read_bytes() == log
+    first.close()
+    assert cli(*run, "--restart").code == 0
+
+
+def test_a_damaged_checkpoint_is_named(cli, crystal, tmp_path):
+    out = tmp_path / "run"
+    run = ("md", crystal, "--steps", 2, "--ensemble", "nve", "--out", out)
+    assert cli(*run).code == 0
+    content = bytearray((out / "checkpoint.npz").read_bytes())
+    content[5000:5200] = bytes(200)
+    for damaged in (bytes(content), bytes(content[:500]), b""):
+        (out / "checkpoint.npz").write_bytes(damaged)
+        log = (out / "log.csv").read_bytes()
+        done = cli(*run, "--restart")
+        assert done.code == 2 and "checkpoint.npz is damaged" in done.err and (out / "log.csv").read_bytes() == log
 
 
 def test_a_run_that_explodes_ends_and_says_why(cli, crystal, tmp_path, monkeypatch):

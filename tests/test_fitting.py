@@ -266,6 +266,15 @@ CONFIG = '[model]\nname = "x"\nelements = ["H", "O"]\n'
         (CONFIG + 'pair = "triple"\n', "two_center"),
         (CONFIG + 'embedding = "own"\n', "baskes"),
         (CONFIG + "speed = 3\n", "unknown key 'speed'"),
+        (CONFIG + "cutoff = nan\n", "cutoff = nan; give 2 to 30"),
+        (CONFIG + 'energies = "measured"\n', "'experimental', 'computed'"),
+        (CONFIG + "[train]\ncharge_weight = -3\n", "charge_weight = -3; give a number of at least 0"),
+        (CONFIG + "[train]\nsteps = 0\n", "at least 1"),
+        (CONFIG + "[start]\na = 99\n", "in -1.0 to 4.0"),
+        (CONFIG + '[start]\nset = "nope"\n', "no parameter set 'nope'"),
+        ('[model]\nname = "t"\nelements = [1]\n', "no tables for 1"),
+        ('[model]\nname = "t"\nelements = []\n', "name one element or more"),
+        ('[model]\nname = "t"\nelements = ["H"]\nstates = {H = ["+7"]}\n', "states: .*\\+7"),
         (CONFIG + '[data]\nmolecules = "list.csv"\n', "CH4 has an element outside"),
         (CONFIG + '[data]\nmolecules = "wrong.csv"\n', "no molecule of ASE's G2 set"),
         (CONFIG + '[data]\nmolecules = "use.csv"\n', "allowed are train and test"),
@@ -290,6 +299,12 @@ def test_configuration_is_checked(tmp_path, text, message):
     )
     (tmp_path / "fit.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
+        read_config(tmp_path / "fit.toml")
+
+
+def test_a_configuration_that_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / "fit.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"fit.toml is no text in UTF-8 .* give a TOML file"):
         read_config(tmp_path / "fit.toml")
 
 

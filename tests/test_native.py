@@ -212,6 +212,25 @@ def test_dynamics_take_the_same_way(model):
     np.testing.assert_allclose(ends[0].results.stress, ends[1].results.stress, rtol=0, atol=1e-9)
 
 
+def test_a_restart_in_a_new_process_goes_on_bit_for_bit(model):
+    atoms = bulk("NaCl", "rocksalt", a=5.85, cubic=True)
+    system = build_system(model, atoms.numbers, atoms.positions, cell=atoms.cell[:], skin=1.0)
+    integrator = make_integrator(
+        "nve", FEMTOSECOND, temperature=600.0, cell=tuple(map(tuple, atoms.cell.tolist())), atoms=len(atoms)
+    )
+    start = (start_momenta(atoms, 600.0, 0)[0], atoms.get_masses(), jax.random.PRNGKey(0))
+    whole = Simulation(model, system, integrator, skin=1.0, native=True)
+    whole.begin(*start)
+    whole.advance(4)
+    packed = whole.pack()
+    whole.advance(8)
+    jax.clear_caches()  # as in a new process: nothing has been traced there
+    later = Simulation(model, system, integrator, skin=1.0, native=True)
+    later.unpack(packed, *start)
+    later.advance(8)
+    np.testing.assert_array_equal(later.moment.state.position, whole.moment.state.position)
+
+
 @pytest.mark.slow
 def test_compression_at_constant_pressure_keeps_complete_lists(model):
     """Under 20 GPa the box shrinks by a tenth; the last step's results are those of a list made afresh."""

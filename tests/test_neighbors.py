@@ -70,6 +70,17 @@ def test_same_pairs_as_matscipy(seed, shape, n, cutoff, pbc):
     np.testing.assert_allclose(np.sort(np.repeat(ours, 2)), np.sort(distances), atol=DISTANCE_TOLERANCE)
 
 
+@pytest.mark.parametrize("lengths", [(5000.0, 5000.0, 3.0), (4.0, 4.0, 1e6), (1e7, 1e7, 3.0)])
+def test_flat_and_long_cells(lengths):
+    """vesin ends the process where its bins, fewer than the cell asks for, round to none."""
+    positions, cell = np.array([[0, 0, 0], [2.5, 0, 0], [-3.0, 0, 1.0]]), np.diag(lengths)
+    neighbors = neighbor_list(positions, cell, True, 9.0)
+    images = neighbor_list(positions, np.diag(np.minimum(lengths, 40.0)), True, 9.0)
+    assert neighbors.mask.sum() == images.mask.sum() > 0
+    far = np.concatenate([positions, positions + np.array([5000.0, 5000.0, 1.0])])
+    assert neighbor_list(far, cutoff=9.0).mask.sum() == 6
+
+
 def test_an_atom_neighbours_its_own_images_once():
     neighbors = neighbor_list(np.zeros((1, 3)), np.eye(3) * 2.0, True, 2.5)
     shifts = np.asarray(neighbors.shifts)[np.asarray(neighbors.mask)]

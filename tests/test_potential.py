@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from systems import ATOMS, model, padded_cluster, random_cluster, random_crystal
 
-from ectjax import build_system, calculate, solve_weights
+from ectjax import build_system, calculate, load_model, solve_weights
 from ectjax.calculate import strained
 from ectjax.fitting.curves import read_diatomics
 from ectjax.potential import atomic_energies, energy_and_slopes, ensemble_energy, geometry_terms
@@ -253,3 +253,17 @@ def test_rock_salt_has_the_right_lattice_constant_and_ions_that_repel(default):
         system = build_system(chosen, atoms.numbers, points, cell=atoms.cell.array, capacity=4096)
         pushed.append(float(calculate(chosen, system).energy))
     assert pushed[0] < pushed[1] < pushed[2]
+
+
+def test_numbers_and_skins_that_would_mislead_are_refused():
+    model = load_model("default", ["H", "Li"])
+    pair = [[0, 0, 0], [0, 0, 1.6]]
+    for numbers in (["Li", "H"], [3.5, 1], [[3, 1]]):
+        with pytest.raises(ValueError, match="one whole number per atom"):
+            build_system(model, numbers, pair)
+    with pytest.raises(ValueError, match="skin is -1"):
+        build_system(model, [3, 1], pair, cell=np.eye(3) * 5, skin=-1)
+    with pytest.raises(ValueError, match="no elements were named"):
+        load_model("default", [])
+    with pytest.raises(ValueError, match="no element 3"):
+        load_model("default", [3])

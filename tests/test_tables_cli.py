@@ -60,6 +60,18 @@ def test_verify_passes_and_fails(folder):
     assert isinstance(result.exception, ValueError) and "C.h5" in str(result.exception)
 
 
+def test_verify_takes_a_file_of_any_name(folder):
+    (folder / "H.h5").rename(folder / "mine.h5")
+    assert run("verify", "--path", folder / "mine.h5").exit_code == 0
+    assert "does not exist" in str(run("verify", "--path", folder / "absent").exception)
+
+
+def test_output_that_cannot_be_made_is_refused_by_name(folder):
+    for arguments in (("page", "--out", folder / "nowhere" / "page.md"), ("build", "H", "--out", folder / "H.h5")):
+        told = str(run(*arguments).exception)
+        assert str(folder) in told and "name a" in told and ".part-" not in told
+
+
 def test_build_makes_hydrogen_and_keeps_it(tmp_path):
     first = run("build", "H", "--states=0,+1,0*", "--out", tmp_path)
     assert first.exit_code == 0, first.output

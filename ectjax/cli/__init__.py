@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated
 
 import jax
@@ -75,9 +76,16 @@ class Failure(Exception):
     """Something went wrong that is not the input's fault; the message says how to go on."""
 
 
+class Interrupted(Exception):
+    """A command was stopped from outside after it had saved its work; the message says where."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's chatter
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Å must not end a run
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         with jax.enable_x64(True), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -107,7 +115,8 @@ def _fault(error: Exception) -> int:
         where = context.command_path if context is not None else "ectjax"
         return _say(f"{_one_line(error.format_message()).rstrip('.')}. See `{where} --help`.", 2)
     if kind in ("Failure", "NotConverged", "CalculationFailed"):
-        return _say(_one_line(error), 1)
+        why = getattr(error, "why", None)  # the calculator's own advice is for Python
+        return _say(_one_line(error) if why is None else f"{why}. Check the geometry and its units (Å)", 1)
     if os.environ.get("ECTJAX_TRACEBACK"):
         raise error
     return _say(f"{kind}: {_one_line(error)} (a fault of ectjax: set ECTJAX_TRACEBACK=1 and report it)", 1)

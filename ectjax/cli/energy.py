@@ -79,9 +79,9 @@ def _print_tables(structure, atoms, charge, model, results, states) -> None:
         ("largest force", f"{np.linalg.norm(results['forces'], axis=1).max():.4f} eV/Å"),
     ]
     if "dipole" in results:
-        rows.append(("dipole", " ".join(f"{x:.4f}" for x in results["dipole"]) + " e Å"))
+        rows.append(("dipole", " ".join(f"{x:z.4f}" for x in results["dipole"]) + " e Å"))
     if "stress" in results:
-        rows.append(("stress", " ".join(f"{x:.5f}" for x in results["stress"]) + " eV/Å³ (xx yy zz yz xz xy)"))
+        rows.append(("stress", " ".join(f"{x:z.5f}" for x in results["stress"]) + " eV/Å³ (xx yy zz yz xz xy)"))
     rows.append(("equilibration", f"converged, {results['iterations']} steps, residual {results['residual']:.1e} eV"))
     for row in rows:
         summary.add_row(*row)
@@ -97,8 +97,8 @@ def _print_tables(structure, atoms, charge, model, results, states) -> None:
     for k in range(shown):
         pairs = zip(states[k], results["weights"][k], strict=False)
         weights = " ".join(f"{w:.3f}" if alike else f"{label}: {w:.3f} " for label, w in pairs)
-        force = " ".join(f"{x:8.3f}" for x in results["forces"][k])
-        table.add_row(f"{k} {atoms[k].symbol}", f"{results['charges'][k]:+.4f}", force, weights)
+        force = " ".join(f"{x:z8.3f}" for x in results["forces"][k])
+        table.add_row(f"{k} {atoms[k].symbol}", f"{results['charges'][k]:+z.4f}", force, weights)
     console.print(table)
     if shown < count:
         console.print(f"… and {count - shown} more atoms: --json prints all of them")

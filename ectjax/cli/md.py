@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ectjax.cli.structure import Charge, ModelName, Structure, check_positive, read_structure, total_charge
+from ectjax.coulomb.lattice import check_accuracy
 from ectjax.system import EWALD_ACCURACY
 
 
@@ -70,6 +72,11 @@ def md(
     """
     for name, value in (("--dt", dt), ("--tau", tau), ("--barostat-tau", barostat_tau), ("--skin", skin)):
         check_positive(name, value)
+    if not math.isfinite(pressure):
+        raise ValueError(f"--pressure is {pressure} GPa, must be finite")
+    check_accuracy(accuracy)
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"--seed is {seed}, must lie between 0 and 2^63 - 1")
     check_positive("--temperature", temperature, zero=ensemble is Ensemble.nve)
     if steps < 1 or every < 1:
         raise ValueError(f"--steps is {steps} and --every is {every}, both must be at least 1")
@@ -78,6 +85,12 @@ def md(
     if tolerance is not None and not 1e-12 <= tolerance <= 0.1:
         raise ValueError(f"--tolerance is {tolerance:g} eV, must lie between 1e-12 and 0.1 eV")
     atoms = read_structure(structure)
+    if atoms.constraints:
+        held = ", ".join(sorted({type(x).__name__ for x in atoms.constraints}))
+        raise ValueError(
+            f"structure {structure} has constraints ({held}), which ectjax md does not hold: take them out of the "
+            "file, or run ASE's dynamics with the ASE calculator"
+        )
     charge = total_charge(atoms, charge)
     if ensemble is Ensemble.npt and not atoms.pbc.all():
         raise ValueError(f"--ensemble npt needs a periodic structure; {structure} has periodicity {atoms.pbc.tolist()}")

@@ -58,7 +58,7 @@ def scan(
     plot_scan(distances, energies, charges, (a, b), out / "scan.png")
     best = int(np.argmin(energies))
     print(
-        f"{a}-{b}: lowest {energies[best]:.4f} eV at {distances[best]:.4f} Å (q_{a} = {charges[best, 0]:+.3f} e), "
-        f"{energies[-1]:.4f} eV and {charges[-1, 0]:+.4f} e at {distances[-1]:g} Å\n"
+        f"{a}-{b}: lowest {energies[best]:.4f} eV at {distances[best]:.4f} Å (q_{a} = {charges[best, 0]:+z.3f} e), "
+        f"{energies[-1]:z.4f} eV and {charges[-1, 0]:+z.4f} e at {distances[-1]:g} Å\n"
         f"wrote {out / 'scan.csv'} and {out / 'scan.png'}"
     )

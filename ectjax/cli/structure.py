@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-Structure = Annotated[Path, typer.Argument(help="Structure: any file ASE reads.", show_default=False)]
+Structure = Annotated[
+    Path, typer.Argument(help="Structure: any file ASE reads; of several the last.", show_default=False)
+]
 Charge = Annotated[float | None, typer.Option(help="Total charge in e; default: 'charge' of the file's info, else 0.")]
 ModelName = Annotated[str, typer.Option(help="Name of a parameter set or path of a parameter file.")]
 
@@ -15,6 +17,7 @@ ModelName = Annotated[str, typer.Option(help="Name of a parameter set or path of
 def read_structure(file: Path):
     """The last structure of a file as ASE atoms. Raises ValueError when there is none."""
     from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
 
     if not file.is_file():
         what = "a folder" if file.is_dir() else "no such file"
@@ -24,6 +27,10 @@ def read_structure(file: Path):
     except KeyError as error:  # of ASE's table of elements, mostly
         raise ValueError(
             f"structure {file}: ASE cannot read it (unknown entry {error}); check the spelling of its elements"
+        ) from None
+    except UnknownFileTypeError as error:
+        raise ValueError(
+            f"structure {file}: ASE knows no format {error}; end its name in .extxyz, .cif, .vasp …"
         ) from None
     except Exception as error:  # ASE's readers raise whatever their parser met
         told = " ".join(str(error).split())[:160] or type(error).__name__

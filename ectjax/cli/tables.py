@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ..tables import SYMBOLS, available_elements, load_element, symbol_of, table_directory
 from ..tables.goals import missing_states, tally
+from ..tables.store import read_table
 from ..tables.verify import energy_difference_ev, verify_element
 from ..units import HARTREE_IN_EV
 
@@ -112,6 +113,8 @@ def build(
 
     labels = [label.strip() for given in states for label in given.split(",") if label.strip()] if states else None
     symbols, total, refused = _buildable(elements, labels)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out got {out}, which is a file; name a folder")
     failures = list(refused)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -176,6 +179,8 @@ def _buildable(elements: list[str], labels: list[str] | None) -> tuple[list[str]
 def verify(path: PathOption = None) -> None:
     """Check every stored file: checksum, electron count, cusp, tail, sign. Exit code 2 if a file is wrong."""
     folder = path or table_directory()
+    if not folder.exists():
+        raise ValueError(f"--path got {folder}, which does not exist; give a table file or a folder of them")
     files = sorted(folder.glob("*.h5")) if folder.is_dir() else [folder]
     if not files:
         raise ValueError(f"no table files in {folder}; make some with 'ectjax tables build H'")
@@ -183,7 +188,7 @@ def verify(path: PathOption = None) -> None:
     bad, checked = [], 0
     for file in files:
         try:
-            element = load_element(file.stem, file) if folder.is_dir() else load_element(file.stem.split("_")[0], file)
+            element = load_element(file.stem, file) if folder.is_dir() else read_table(file)
         except ValueError as error:
             bad.append(file.name)
             table.add_row(file.name, "", "", "", "", "", str(error))

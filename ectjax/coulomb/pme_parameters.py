@@ -82,7 +82,7 @@ def pme_parameters(
     if math.prod(mesh) > LARGEST_MESH:
         raise ValueError(
             f"PME would need a mesh of {mesh} points, {LARGEST_MESH} in all are allowed: "
-            "raise the cutoff or accept a larger accuracy value"
+            "make a cell that is mostly vacuum smaller, raise the cutoff or accept a larger accuracy value"
         )
     return PMEParameters(alpha, cutoff, mesh, order)
 

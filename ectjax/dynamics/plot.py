@@ -66,7 +66,8 @@ def plot_scan(distance, energy, charges, names: tuple[str, str], file: Path) -> 
     above.axhline(0.0, color="0.6", lw=0.8)
     above.set_ylabel("energy, eV (neutral atoms: 0)")
     low = float(np.min(energy))
-    high = min(float(np.max(energy)), max(-low, 1.0))  # a steep wall would flatten the well
+    depth = max(float(energy[-1]) - low, -low, 0.5)
+    high = min(float(np.max(energy)), low + 2.0 * depth)  # a steep wall would flatten the well
     above.set_ylim(low - 0.07 * (high - low), high + 0.07 * (high - low))
     above.set_title(f"{a}–{b}")
     for color, name, q in zip(COLORS, _distinct(names), np.transpose(charges), strict=False):

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class RunDirectory:
 
     def __init__(self, path: Path, description: dict):
         self.path, self.description = path, description
+        self._lock = _locked(path)
         self._trajectory: Any = None
         self._log: Any = None
 
@@ -38,8 +40,9 @@ class RunDirectory:
         """A new folder with its `run.json`."""
         check_new(path)
         path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path, description)
         write_atomically(path / DESCRIPTION, (json.dumps(description, indent=1) + "\n").encode())
-        return cls(path, description)
+        return folder
 
     @classmethod
     def reopen(cls, path: Path, description: dict) -> RunDirectory:
@@ -61,8 +64,9 @@ class RunDirectory:
                         "repeat the options of that run or choose another --out"
                     )
         description = {**old, **description}
+        folder = cls(path, description)
         write_atomically(file, (json.dumps(description, indent=1) + "\n").encode())
-        return cls(path, description)
+        return folder
 
     def checkpoint(self) -> dict[str, np.ndarray] | None:
         """The last checkpoint, or None when the run ended before its first one."""
@@ -72,7 +76,7 @@ class RunDirectory:
         try:
             with np.load(file) as stored:
                 return {k: stored[k] for k in stored.files}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file} is damaged ({error}); start a new run in another folder") from None
 
     def open(self, lengths: tuple[int, int] = (0, 0)) -> None:
@@ -111,10 +115,13 @@ class RunDirectory:
         write_atomically(self.path / CHECKPOINT, buffer.getvalue())
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files and let other processes in; again does nothing."""
         for file in (self._trajectory, self._log):
             if file is not None:
                 file.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def frame(atoms: Atoms, positions, cell, momenta, results, info: dict) -> Atoms:
@@ -139,10 +146,32 @@ def frame(atoms: Atoms, positions, cell, momenta, results, info: dict) -> Atoms:
     return image
 
 
+def _locked(folder: Path) -> int | None:
+    """A lock on the folder that ends with the process; None where there are no locks. ValueError if it is taken."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(f"another process runs in {folder}; wait for its end or name another --out") from None
+    except OSError:  # a file system without locks
+        os.close(handle)
+        return None
+    return handle
+
+
 def check_new(path: Path) -> None:
     """Raises ValueError when output would mix with what is there."""
     if path.is_file():
         raise ValueError(f"output directory {path} is a file; name another with --out")
+    there = next(x for x in (path, *path.absolute().parents) if x.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "may not be written to" if there.is_dir() else "is a file"
+        raise ValueError(f"output directory {path} cannot be made: {there} {why}; name another with --out")
     if path.is_dir() and any(path.iterdir()):
         held = "another run" if (path / DESCRIPTION).is_file() else "other files"
         hint = " (or go on with it: --restart)" if held == "another run" else ""

@@ -209,7 +209,8 @@ class Simulation:
 
     def unpack(self, packed, momenta, masses, key) -> None:
         """Restore what `pack` gave, the neighbour list rebuilt from the very positions it was first made from."""
-        expected = eqx.filter_eval_shape(lambda: self._first(self._cold(self.system), momenta, masses, key))
+        # not `_cold`, whose compiler options cannot be traced; the shapes are the same
+        expected = eqx.filter_eval_shape(lambda: self._first(calculate(self.model, self.system), momenta, masses, key))
         leaves, structure = jax.tree.flatten(expected)
         stored = [packed[f"leaf_{k}"] for k in range(len(leaves)) if f"leaf_{k}" in packed]
         if len(stored) != len(leaves) or any(a.shape != b.shape for a, b in zip(stored, leaves, strict=True)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,13 @@ def run_dynamics(atoms: Atoms, structure: Path, out: Path, settings: Settings, *
         check_new(out)
     description = _describe(atoms, structure, settings)
     folder = (RunDirectory.reopen if restart else RunDirectory.create)(out, description)
+    with closing(folder):
+        _run(folder, simulation, start, atoms, structure, settings, origin, console, restart)
+
+
+def _run(folder, simulation, start, atoms, structure, settings, origin, console, restart) -> None:
+    """The part of a run that its folder is open for; it is closed before the plot is made."""
+    out = folder.path
     stored = folder.checkpoint() if restart else None
     with _interruptible(), console.status("compiling and equilibrating the start …"):
         if stored is None:
@@ -201,6 +208,9 @@ def _record(folder: RunDirectory, simulation: Simulation, atoms, settings, tally
 def start_momenta(atoms: Atoms, temperature: float, seed: int) -> tuple[np.ndarray, str]:
     """Momenta of the file or, without any, Maxwell–Boltzmann ones with resting centre at exactly `temperature`."""
     momenta = atoms.get_momenta()
+    if not np.isfinite(momenta).all():
+        atom = int(np.flatnonzero(~np.isfinite(momenta).all(axis=1))[0])
+        raise ValueError(f"the momentum of atom {atom} is {momenta[atom].tolist()}; give finite velocities or none")
     if np.abs(momenta).max() > 0:
         return momenta, "velocities of the file"
     masses = atoms.get_masses()[:, None]

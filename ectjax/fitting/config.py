@@ -4,11 +4,13 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ectjax.files import read_utf8
 from ectjax.fitting.crystals import RockSalt, read_crystals
 from ectjax.fitting.curves import Diatomic, read_diatomics
 from ectjax.fitting.molecules import Molecule, read_molecules, read_structures
-from ectjax.model import BOUNDS, DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS
-from ectjax.tables import available_elements
+from ectjax.model import BOUNDS, DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS, states_of
+from ectjax.parameters import load_parameters
+from ectjax.tables import available_elements, load_element
 
 SCHEMA: dict[str, dict[str, type | tuple]] = {
     "model": {
@@ -45,6 +47,7 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "free": list,
     },
 }
+ENERGIES = ("experimental", "computed")
 OPTIONAL = ("anion",)
 """Parameters that stay at their start unless [train] free names them."""
 
@@ -80,7 +83,7 @@ def read_config(path: str | Path) -> FitConfig:
     if not path.is_file():
         raise ValueError(f"no configuration file {path}; give a TOML file (see examples/fit.toml)")
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(read_utf8(path, "a TOML file (see examples/fit.toml)"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}; mend the line it names") from None
     _check_schema(path, content)
@@ -89,7 +92,9 @@ def read_config(path: str | Path) -> FitConfig:
         if key not in model:
             raise ValueError(f"{path}: [model] lacks {key!r}; it needs at least name and elements")
     elements = tuple(model["elements"])
-    missing = [e for e in elements if e not in available_elements()]
+    if not elements or len(set(map(str, elements))) < len(elements):
+        raise ValueError(f"{path}: [model] elements = {list(elements)}; name one element or more, each once")
+    missing = [str(e) for e in elements if e not in available_elements()]
     if missing:
         raise ValueError(f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}")
     source = content.get("data", {}).get("diatomics")
@@ -99,6 +104,8 @@ def read_config(path: str | Path) -> FitConfig:
     _check_covered(path, ((f"{p.a}-{p.b}", (p.a, p.b)) for p in pairs), elements)
     states = model.get("states", list(DEFAULT_STATES))
     states = {k: tuple(v) for k, v in states.items()} if isinstance(states, dict) else tuple(states)
+    _check_states(path, states, elements)
+    _check_numbers(path, content)
     if not 0 <= train.get("validation", 0.0) < 1:
         raise ValueError(f"{path}: [train] validation = {train['validation']}; give a share of the molecules, 0 to 1")
     widths = {k: float(v) for k, v in content.get("prior_widths", {}).items()}
@@ -117,7 +124,7 @@ def read_config(path: str | Path) -> FitConfig:
         elements=elements,
         states=states,
         cutoff=float(model.get("cutoff", DEFAULT_CUTOFF)),
-        energies=model.get("energies", "experimental"),
+        energies=_one_of(path, model, "energies", ENERGIES),
         pair=_one_of(path, model, "pair", PAIR_FORMS),
         embedding=_one_of(path, model, "embedding", EMBEDDING_FORMS),
         diatomics=tuple(pairs),
@@ -153,6 +160,31 @@ def _training_crystals(path: Path, source: str | bool, elements: tuple[str, ...]
     chosen = read_crystals(_existing(path, str(source)))
     _check_covered(path, ((c.formula, c.symbols) for c in chosen), elements)
     return tuple(chosen)
+
+
+def _check_states(path: Path, states, elements: tuple[str, ...]) -> None:
+    for symbol in elements:
+        try:
+            states_of(load_element(symbol), states)
+        except ValueError as error:
+            raise ValueError(f"{path}: [model] states: {error}") from None
+
+
+def _check_numbers(path: Path, content: dict) -> None:
+    """Counts, weights and start values in their ranges."""
+    model, start, train = (content.get(k, {}) for k in ("model", "start", "train"))
+    cutoff = model.get("cutoff", DEFAULT_CUTOFF)
+    if not 2 <= cutoff <= 30:
+        raise ValueError(f"{path}: [model] cutoff = {cutoff}; give 2 to 30 Å")
+    for key, value in train.items():
+        least = 1 if key in ("steps", "starts", "patience") else 0
+        if isinstance(value, (int, float)) and not least <= value < float("inf"):
+            raise ValueError(f"{path}: [train] {key} = {value}; give a number of at least {least}")
+    for key, value in start.items():
+        if key != "set" and not BOUNDS[key][0] <= value <= BOUNDS[key][1]:
+            raise ValueError(f"{path}: [start] {key} = {value}; give a number in {BOUNDS[key][0]} to {BOUNDS[key][1]}")
+    if "set" in start:
+        load_parameters(str(start["set"]))
 
 
 def _existing(path: Path, source: str) -> Path:

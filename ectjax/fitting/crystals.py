@@ -47,7 +47,11 @@ def read_crystals(path: str | Path | None = None) -> list[RockSalt]:
     Raises ValueError naming file, row and remedy.
     """
     source = resources.files("ectjax.fitting") / "data" / "rock_salt.csv" if path is None else Path(path)
-    rows = list(csv.DictReader(x for x in source.read_text().splitlines() if x.strip() and not x.startswith("#")))
+    rows = list(
+        csv.DictReader(
+            x for x in source.read_text(encoding="utf-8").splitlines() if x.strip() and not x.startswith("#")
+        )
+    )
     if set(COLUMNS) - set(rows[0] if rows else ()):
         raise ValueError(f"{source}: needs the columns {', '.join(COLUMNS)} (units are part of the names) and a row")
     result = []

@@ -62,7 +62,7 @@ def read_diatomics(path: str | Path | None = None) -> list[Diatomic]:
     Raises ValueError naming file, line and column for anything that is missing or not a positive number.
     """
     source = resources.files("ectjax.fitting") / "data" / "diatomics.csv" if path is None else Path(path)
-    lines = [x for x in source.read_text().splitlines() if x.strip() and not x.startswith("#")]
+    lines = [x for x in source.read_text(encoding="utf-8").splitlines() if x.strip() and not x.startswith("#")]
     rows = list(csv.DictReader(lines))
     found = tuple(rows[0]) if rows else ()
     if set(COLUMNS) - set(found):

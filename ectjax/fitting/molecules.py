@@ -85,7 +85,11 @@ def read_molecules(path: str | Path | None = None) -> list[Molecule]:
     Raises ValueError naming file and row for a name that ASE's G2 set lacks or a use that is not train or test.
     """
     source = resources.files("ectjax.fitting") / "data" / "g2_split.csv" if path is None else Path(path)
-    rows = list(csv.DictReader(x for x in source.read_text().splitlines() if x.strip() and not x.startswith("#")))
+    rows = list(
+        csv.DictReader(
+            x for x in source.read_text(encoding="utf-8").splitlines() if x.strip() and not x.startswith("#")
+        )
+    )
     if set(COLUMNS) - set(rows[0] if rows else ()):
         raise ValueError(f"{source}: needs the columns {', '.join(COLUMNS)} and at least one row")
     result = []

@@ -16,7 +16,7 @@ def atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
         from pyscf import gto
     except ImportError as error:
         raise ValueError(
-            f"building tables needs {error.name}; install it with: pip install 'ectjax[generate]'"
+            f"building tables needs {error.name}; install it with: pip install pyscf basis_set_exchange"
         ) from None
     family = basis.removesuffix("(spdf)")
     try:

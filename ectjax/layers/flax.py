@@ -1,4 +1,4 @@
-"""The layer as a Flax NNX module. Needs flax (`pip install "ectjax[flax]"`)."""
+"""The layer as a Flax NNX module. Needs flax (`pip install flax`)."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from ectjax.files import replacing
+from ectjax.files import read_utf8, replacing
 
 FORMAT, VERSION = "ectjax-parameters", 1
 FIELDS = ("a", "b", "sigma", "kappa", "m", "anion")
@@ -73,9 +73,9 @@ def load_parameters(name: str | Path = "default") -> ParameterSet:
     """
     shipped = available_parameters()
     if str(name) in shipped:
-        text, where = (resources.files("ectjax.parameters") / f"{name}.json").read_text(), f"{name}"
+        text, where = (resources.files("ectjax.parameters") / f"{name}.json").read_text(encoding="utf-8"), name
     elif Path(name).is_file():
-        text, where = Path(name).read_text(), str(name)
+        text, where = read_utf8(Path(name), "a parameter file (JSON)"), name
     else:
         raise ValueError(
             f"no parameter set {str(name)!r}; shipped are {', '.join(shipped) or 'none'}: name one or give a JSON file"
@@ -91,12 +91,18 @@ def load_parameters(name: str | Path = "default") -> ParameterSet:
             f"parameter file {where} has checksum {content.get('checksum')}, its content gives {checksum(content)}; "
             "restore it, or write an edited set with ectjax.parameters.save_parameters"
         )
-    elements = content["elements"]
-    return ParameterSet(
-        name=content["name"],
-        elements={s: {k: float(({"anion": 1.0} | entry)[k]) for k in FIELDS} for s, entry in elements.items()},
-        states={symbol: tuple(entry["states"]) for symbol, entry in elements.items()},
-        options=content["options"],
-        description=content["description"],
-        provenance=content["provenance"],
-    )
+    try:
+        elements = content["elements"]
+        return ParameterSet(
+            name=content["name"],
+            elements={s: {k: float(({"anion": 1.0} | entry)[k]) for k in FIELDS} for s, entry in elements.items()},
+            states={symbol: tuple(entry["states"]) for symbol, entry in elements.items()},
+            options=content["options"],
+            description=content["description"],
+            provenance=content["provenance"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"parameter file {where} lacks an entry or holds a wrong one ({error}); write it with "
+            "ectjax.parameters.save_parameters"
+        ) from None

@@ -74,7 +74,7 @@ def write_page(out: str | os.PathLike, path: str | os.PathLike | None = None) ->
     parts = [_HEAD, _summary(elements), *(_section(element) for element in elements)]
     out = Path(out)
     with replacing(out) as temporary:
-        temporary.write_text("\n".join(parts))
+        temporary.write_text("\n".join(parts), encoding="utf-8")
     return out
 
 
