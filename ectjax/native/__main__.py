@@ -13,6 +13,9 @@ def main() -> int:
     except NoCompiler as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: the library cannot be written: {error}; set ECTJAX_CACHE to a folder of yours", file=sys.stderr)
+        return 2
     return 0
 
 
