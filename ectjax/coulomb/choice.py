@@ -21,4 +21,4 @@ def long_range_parameters(
     """
     if atoms * expected_wave_vectors(cell, cutoff, accuracy) <= EWALD_LIMIT:
         return ewald_parameters(cell, cutoff, accuracy)
-    return pme_parameters(cell, cutoff, accuracy)
+    return pme_parameters(cell, cutoff, accuracy, atoms=atoms)

@@ -24,8 +24,11 @@ ORDERS = (4, 5, 6, 7, 8, 10, 12)
 LARGEST_MESH = 2**27
 """Mesh points that are still accepted (1 GiB in float64)."""
 
-POINT_COST, FFT_COST = 2.4, 0.31
+POINT_COST, FFT_COST = 1.6, 0.34
 """ns per atom and spline point, and per mesh point and log₂(points), of one potential on a CPU core."""
+
+CACHED, BEYOND = 2**18, 3.0
+"""Mesh points that a core's cache holds, and how many times as long a point of a larger mesh takes."""
 
 
 class PMEParameters(eqx.Module):
@@ -55,9 +58,15 @@ class PMEParameters(eqx.Module):
 
 
 def pme_parameters(
-    cell: Float[Array, "3 3"], cutoff: float, accuracy: float = 1e-6, *, order: int | None = None
+    cell: Float[Array, "3 3"],
+    cutoff: float,
+    accuracy: float = 1e-6,
+    *,
+    order: int | None = None,
+    atoms: int | None = None,
 ) -> PMEParameters:
-    """Choose α, mesh and (unless given) the cheapest spline order for a real-space cutoff.
+    """Choose α, mesh and (unless given) the cheapest spline order for a real-space cutoff and a number of atoms (unless
+    given, that of a dense liquid).
 
     `accuracy` means what it means in `ewald_parameters`: the root mean square error of field and potential
     of random ±1 e charges at 0.1 Å⁻³, relative to a unit charge 1 Å away.
@@ -71,12 +80,13 @@ def pme_parameters(
     alpha = splitting_parameter(cutoff, share)
     orders = ORDERS if order is None else (check_order(order),)
     candidates = [(p, _mesh(box, alpha, p, share)) for p in orders]
+    count = REFERENCE_DENSITY * abs(np.linalg.det(box)) if atoms is None else atoms
 
     def cost(candidate):
         p, mesh = candidate
         points = math.prod(mesh)
-        atoms = REFERENCE_DENSITY * abs(np.linalg.det(box))
-        return POINT_COST * atoms * p**3 + FFT_COST * points * math.log2(points)
+        slower = 1.0 if points <= CACHED else BEYOND
+        return POINT_COST * count * p**3 + slower * FFT_COST * points * math.log2(points)
 
     order, mesh = min(candidates, key=cost)
     if math.prod(mesh) > LARGEST_MESH:
