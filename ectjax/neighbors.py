@@ -95,7 +95,7 @@ def neighbor_list(
         shifts = np.zeros((0, 3), np.int32)
     else:
         reach = _search_radius(points, box, periodic, cutoff)
-        search = NeighborList(cutoff=reach, full_list=False, sorted=True)
+        search = NeighborList(cutoff=reach, full_list=False, sorted=False)
         i, j, shifts = search.compute(points, box, periodic, "ijS", copy=False)
         if reach > cutoff:
             near = np.linalg.norm(points[j] - points[i] + shifts @ box, axis=1) < cutoff
@@ -216,10 +216,9 @@ class VerletList(eqx.Module):
 
 def _padded(i, j, shifts, slots: int) -> Neighbors:
     count = len(i)
-    table = np.zeros((5, slots), np.int32)
-    table[0, :count], table[1, :count], table[2:, :count] = i, j, np.asarray(shifts).T
-    mask = np.arange(slots) < count
-    return Neighbors(*(jnp.asarray(part) for part in (table[0], table[1], table[2:].T, mask)))
+    atoms, images = np.zeros((2, slots), np.int32), np.zeros((slots, 3), np.int32)
+    atoms[0, :count], atoms[1, :count], images[:count] = i, j, shifts
+    return Neighbors(*(jnp.asarray(part) for part in (*atoms, images, np.arange(slots) < count)))
 
 
 def _checked_geometry(positions, cell, pbc):
