@@ -135,7 +135,8 @@ def _lammps(
 
         def forces():
             """At these positions, in the order of atoms; lists are made anew, the same for both charges."""
-            run.command("run 0 post no")
+            for _ in range(2):  # LAMMPS's fix qeq/comb leaves the charges of its first call as they are
+                run.command("run 0 post no")
             names = np.array(run.numpy.extract_atom("id"))[: len(atoms)]
             return np.array(run.numpy.extract_atom("f"))[: len(atoms)][np.argsort(names)]
 

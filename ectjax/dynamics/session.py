@@ -111,7 +111,7 @@ def _run(folder, simulation, start, atoms, structure, settings, origin, console,
     if simulation.native is not None:
         console.print("sums over pairs are compiled (ectjax.native)")
     elif len(atoms) >= LARGE and can_be_built():
-        console.print("`python -m ectjax.native`, once, makes runs of this size two to three times as fast")
+        console.print("`python -m ectjax.native`, once, makes runs of this size about three times as fast")
     clock = time.perf_counter()
     failure: NotConverged | None = None
     interrupted = False

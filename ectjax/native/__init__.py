@@ -1,4 +1,4 @@
-"""Compiled sums over pairs and mesh points for dynamics on CPUs: optional, two to three times as fast as XLA's code.
+"""Compiled sums over pairs and mesh points for dynamics on CPUs: optional, about three times as fast as XLA's code.
 
 `python -m ectjax.native` compiles `sums.cc` once with the machine's C++ compiler into the user's cache folder; from
 then on `ectjax md` and `Simulation` use it (switch off: environment variable ECTJAX_NATIVE=0). The pure JAX path
