@@ -89,12 +89,12 @@ def neighbor_list(
     points, box, periodic = _checked_geometry(positions, cell, pbc)
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise ValueError(f"neighbour cutoff is {cutoff} Å, must be finite and > 0: pass a distance in Å")
-    _check_memory(points, box, periodic, _search_radius(points, box, periodic, cutoff), memory_limit)
+    reach = _search_radius(points, box, periodic, cutoff)
+    _check_memory(points, box, periodic, reach, memory_limit)
     if len(points) == 0:
         i = j = np.zeros(0, np.int32)
         shifts = np.zeros((0, 3), np.int32)
     else:
-        reach = _search_radius(points, box, periodic, cutoff)
         search = NeighborList(cutoff=reach, full_list=False, sorted=False)
         i, j, shifts = search.compute(points, box, periodic, "ijS", copy=False)
         if reach > cutoff:

@@ -19,7 +19,7 @@ SOURCE = Path(__file__).with_name("sums.cc")
 SWITCH = "ECTJAX_NATIVE"
 COMPILERS = ("c++", "g++", "clang++")
 MOST_STATES = 8
-FUNCTIONS = ("places background around around_with_forces pair_sum spread convolve gather gather_with_slopes").split()
+FUNCTIONS = "places background around around_with_forces pair_sum spread convolve gather gather_with_slopes".split()
 SUFFIXES = {"float32": "F32", "float64": "F64"}
 
 _FLAGS = (

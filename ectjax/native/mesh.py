@@ -32,8 +32,9 @@ class NativeMesh(eqx.Module):
         fractional = fractional_coordinates(positions, reciprocal)
         fractional = jnp.where(atom_mask[:, None], fractional - jnp.floor(fractional), 0.0)
         scaled = fractional * jnp.asarray(parameters.mesh, positions.dtype)
+        influence = influence_function(reciprocal, volume, parameters.alpha, parameters.mesh, parameters.order)
         constants = self_and_background(parameters.alpha, volume)
-        return cls(scaled, _influence(parameters, cell), *constants, atom_mask, parameters)
+        return cls(scaled, influence, *constants, atom_mask, parameters)
 
     def potential(self, charges: Float[Array, " N"]) -> Float[Array, " N"]:
         """Potential at every atom in eV/e."""
@@ -75,11 +76,6 @@ class NativeMesh(eqx.Module):
         """With what belongs to the charge itself and to the background."""
         constant = self.self_coefficient * charges + self.background_coefficient * jnp.sum(charges)
         return masked(potential + constant, self.atom_mask)
-
-
-def _influence(parameters: PMEParameters, cell):
-    reciprocal, volume = reciprocal_cell(cell)
-    return influence_function(reciprocal, volume, parameters.alpha, parameters.mesh, parameters.order)
 
 
 @eqx.filter_custom_jvp
