@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ectjax.model import DEFAULT_CUTOFF, Basis, Model, Parameters, assemble, build_basis, cast
 from ectjax.parameters import ParameterSet, load_parameters
-from ectjax.parameters.store import FIELDS
+from ectjax.parameters.store import FIELDS, OPTIONS
 
 
 def load_model(
@@ -19,6 +19,7 @@ def load_model(
     cutoff: float | None = None,
     pair: str | None = None,
     embedding: str | None = None,
+    resonance: str | None = None,
     dtype=None,
 ) -> Model:
     """A model of a parameter set.
@@ -29,13 +30,14 @@ def load_model(
         cutoff: Å, instead of the set's own.
         pair: "coulomb" or "two_center", instead of the form the set was fitted with.
         embedding: "dft" or "baskes", instead of the form the set was fitted with.
+        resonance: "spherical" or "orbitals", instead of the form the set was fitted with.
         dtype: of the arrays; JAX's default float if None.
 
     Raises:
         ValueError: no such set, a damaged file, an element that the set or the tables lack.
     """
     chosen = model if isinstance(model, ParameterSet) else load_parameters(model)
-    basis = basis_of(chosen, elements, cutoff=cutoff, pair=pair, embedding=embedding)
+    basis = basis_of(chosen, elements, cutoff=cutoff, pair=pair, embedding=embedding, resonance=resonance)
     with jax.enable_x64(True):
         built = assemble(basis, parameters_of(chosen, basis_symbols(chosen, elements)))
         built = jax.tree.map(jax.device_get, built)
@@ -63,19 +65,21 @@ def basis_of(
     cutoff: float | None = None,
     pair: str | None = None,
     embedding: str | None = None,
+    resonance: str | None = None,
 ) -> Basis:
     """The parameter-free tables of a set, kept in memory for the next call; arguments as in `load_model`."""
     symbols = basis_symbols(chosen, elements)
     options = {"cutoff": DEFAULT_CUTOFF, "energies": "experimental", "pair": "coulomb", "embedding": "dft"}
-    options |= chosen.options
-    options |= {k: v for k, v in (("cutoff", cutoff), ("pair", pair), ("embedding", embedding)) if v is not None}
+    options |= {"resonance": "spherical"} | chosen.options
+    asked = {"cutoff": cutoff, "pair": pair, "embedding": embedding, "resonance": resonance}
+    options |= {k: v for k, v in asked.items() if v is not None}
     states = tuple((s, chosen.states[s]) for s in symbols)
     return _cached_basis(states, tuple(sorted(options.items())))
 
 
 @lru_cache(maxsize=16)
 def _cached_basis(states, options) -> Basis:
-    known = {k: v for k, v in options if k in ("cutoff", "energies", "pair", "embedding")}
+    known = {k: v for k, v in options if k in OPTIONS}
     return build_basis([s for s, _ in states], states=dict(states), **known)
 
 

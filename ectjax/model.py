@@ -19,6 +19,7 @@ from ectjax.embedding.table import EmbeddingTable, background_knots, combine, co
 from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fourier import k_grid, k_max_of
+from ectjax.pairs.orbitals import Orbitals
 from ectjax.pairs.two_center_tables import two_center_array
 from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
 from ectjax.radial.switching import smoothstep
@@ -30,6 +31,7 @@ DEFAULT_STATES = ("-1", "0", "+1")
 DEFAULT_CUTOFF = 8.0
 PAIR_FORMS = ("coulomb", "two_center")
 EMBEDDING_FORMS = ("dft", "baskes")
+RESONANCE_FORMS = ("spherical", "orbitals")
 SWITCH_FRACTION = 0.75
 KNOT_SPACING = 0.03  # Å: spline error of Rφ below 1e-6 eV Å beyond 0.4 Å
 BOUNDS = {
@@ -39,6 +41,7 @@ BOUNDS = {
     "kappa": (0.0, 500.0),
     "m": (0.0, 2.0),
     "anion": (0.0, 4.0),
+    "pi": (0.0, 1.0),
 }
 """Physical ranges of the parameters, units as in `Parameters`."""
 RESONANCE_SOFTENING = 1e-8  # e/bohr³: g(ρ̄) = √(ρ̄ + δ) − √δ keeps a finite slope where no neighbour is
@@ -49,7 +52,8 @@ class Parameters(eqx.Module):
 
     a, b: prefactors of the Thomas–Fermi and von Weizsäcker terms. sigma: width of the density window in bohr.
     kappa: resonance in eV per (e/bohr³)^½. m: scale of the many-body embedding (1 unless pair="two_center"). anion:
-    resonance with anionic states in units of kappa (1 unless fitted).
+    resonance with anionic states in units of kappa (1 unless fitted). pi: overlap of orbitals side by side (0 unless
+    resonance="orbitals").
     """
 
     a: Float[Array, " E"]
@@ -58,11 +62,12 @@ class Parameters(eqx.Module):
     kappa: Float[Array, " E"]
     m: Float[Array, " E"]
     anion: Float[Array, " E"]
+    pi: Float[Array, " E"]
 
     @classmethod
-    def uniform(cls, elements: int, a=0.5, b=0.0, sigma=1.0, kappa=0.0, m=1.0, anion=1.0) -> "Parameters":
+    def uniform(cls, elements: int, a=0.5, b=0.0, sigma=1.0, kappa=0.0, m=1.0, anion=1.0, pi=0.0) -> "Parameters":
         """The same numbers for every element."""
-        return cls(*(jnp.full(elements, float(x)) for x in (a, b, sigma, kappa, m, anion)))
+        return cls(*(jnp.full(elements, float(x)) for x in (a, b, sigma, kappa, m, anion, pi)))
 
 
 class Basis(eqx.Module):
@@ -86,6 +91,7 @@ class Basis(eqx.Module):
     components: Float[Array, "E S 3 B"]
     projections: tuple[Float[Array, "E S 3 2"], Float[Array, "E S"]] | None
     two_center: Float[Array, "E E S S 3 M"] | None
+    orbitals: bool = eqx.field(static=True, default=False)
 
 
 class PairPlaces(NamedTuple):
@@ -114,6 +120,7 @@ class Model(eqx.Module):
     state_energy: Float[Array, "E S"]
     state_mask: Bool[Array, "E S"]
     resonance: Float[Array, "E S S"]
+    orbitals: Orbitals | None
     embedding: EmbeddingTable
     density: Float[Array, "S 4 E E M"]
     interaction: Float[Array, "S S 4 E E M"]
@@ -180,6 +187,7 @@ def build_basis(
     energies: str = "experimental",
     pair: str = "coulomb",
     embedding: str = "dft",
+    resonance: str = "spherical",
     tables=None,
 ) -> Basis:
     """Radial tables of a set of elements, float64.
@@ -194,6 +202,8 @@ def build_basis(
         pair: "coulomb", or "two_center" for the exact two-centre functional in every pair (theory section 3);
             its tables are shipped for eight elements, else made on first use and cached.
         embedding: "dft" (Daw) or "baskes": for any prefactors the Baskes curve nearest to Daw's.
+        resonance: "spherical", or "orbitals" for a resonance that knows the directions of an atom's neighbours and how
+            many bonds it can form (`ectjax.pairs.orbitals`).
         tables: file or folder of tables to use instead of the shipped ones.
 
     Raises:
@@ -205,6 +215,7 @@ def build_basis(
         ("energies", energies, ("experimental", "computed")),
         ("pair", pair, PAIR_FORMS),
         ("embedding", embedding, EMBEDDING_FORMS),
+        ("resonance", resonance, RESONANCE_FORMS),
     ):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}, allowed are {' and '.join(map(repr, allowed))}")
@@ -254,6 +265,7 @@ def build_basis(
         components=components.reshape(count, most, 3, -1),
         projections=_baskes_projections(records, chosen, most) if embedding == "baskes" else None,
         two_center=two_center_array(densities, radius) if pair == "two_center" else None,
+        orbitals=resonance == "orbitals",
     )
 
 
@@ -325,6 +337,7 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         state_energy=jnp.asarray(basis.state_energy) * HARTREE_IN_EV,
         state_mask=jnp.asarray(basis.state_mask),
         resonance=_resonance(basis, parameters),
+        orbitals=Orbitals.of(basis.numbers, parameters.pi) if basis.orbitals else None,
         embedding=embedding,
         density=spline_coefficients(h).transpose(2, 4, 0, 1, 3),
         interaction=spline_coefficients(scaled).transpose(2, 3, 5, 0, 1, 4),

@@ -2,7 +2,8 @@
 
 E = Σ_iα ω_iα [ε_iα + F_iα(ρ̄_i)] + Σ_{pairs} ω_i φ_ij ω_j + ½ Σ q_i q_j/R_ij − Σ_i κ_i g(ρ̄_i) c_i·A c_i
 
-with ρ̄_i = Σ_j Σ_β ω_jβ h_iβ(R_ij), q_i = Σ_α q_α ω_iα, c = √ω. eV, Å, e.
+with ρ̄_i = Σ_j Σ_β ω_jβ h_iβ(R_ij), q_i = Σ_α q_α ω_iα, c = √ω. With bonding orbitals g depends on the directions of
+the neighbours as well (`ectjax.pairs.orbitals`). eV, Å, e.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from ectjax.coulomb import DirectCoulomb
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
 from ectjax.model import RESONANCE_SOFTENING, Model, PairPlaces
-from ectjax.neighbors import Neighbors, computed_once, pair_distances
+from ectjax.neighbors import Neighbors, computed_once, pair_distances, pair_vectors
+from ectjax.pairs.orbitals import Orbitals, bond_shapes, resonance_argument
 from ectjax.pairs.terms import PairSums, PairTerms
 from ectjax.radial.spline import table_values
 
@@ -59,6 +61,7 @@ class Terms(eqx.Module):
     state_mask: Bool[Array, "N S"]
     resonance: Float[Array, "N S S"]
     embedding: EmbeddingTable
+    orbitals: Orbitals | None
     pairs: PairSums
     coulomb: eqx.Module
     screening: Screening
@@ -79,7 +82,11 @@ def geometry_terms(model: Model, system: System) -> Terms:
         screened = kernel, model.charge_products()
     places = model.pair_places(species[i], species[j], distances)
     functions = computed_once(_pair_terms, jnp.any(places.inside), model, places, screened)
-    return terms_of(model, system, PairTerms(i, j, *functions), coulomb, charge_screening(system, distances))
+    shapes = None
+    if model.orbitals is not None:
+        vectors = pair_vectors(system.positions, system.cell, system.neighbors)
+        shapes = bond_shapes(model.orbitals, species[i], species[j], vectors, distances)
+    return terms_of(model, system, PairTerms(i, j, *functions, shapes), coulomb, charge_screening(system, distances))
 
 
 def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening) -> Terms:
@@ -97,6 +104,7 @@ def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening)
         state_mask=model.state_mask[species] & real[:, None],
         resonance=jnp.where(real[:, None, None], model.resonance[species], 0.0),
         embedding=model.embedding,
+        orbitals=None if model.orbitals is None else model.orbitals.at(species),
         pairs=pairs,
         coulomb=coulomb,
         screening=screening,
@@ -129,17 +137,25 @@ def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening
     return Screening.prepare(pairs.i, pairs.j, distances, pairs.mask, count / volume, system.cell is not None)
 
 
-def resonance_strength(background: Float[Array, " N"]) -> Float[Array, " N"]:
-    """g(ρ̄) = √(ρ̄ + δ) − √δ, zero for an isolated atom, of finite slope everywhere."""
-    return jnp.sqrt(background + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
+def resonance_strength(background: Float[Array, " N *K"], orbitals: Orbitals | None = None) -> Float[Array, " N"]:
+    """g = √(ρ̄ + δ) − √δ, zero for an isolated atom, of finite slope everywhere; with bonding orbitals
+    `resonance_argument` of the background's moments takes the place of ρ̄."""
+    argument = background if orbitals is None else resonance_argument(background, orbitals)
+    return jnp.sqrt(argument + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
+
+
+def density_of(background: Float[Array, " N *K"]) -> Float[Array, " N"]:
+    """ρ̄ of a background with or without further moments."""
+    return background if background.ndim == 1 else background[:, 0]
 
 
 def _own_energies(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
     """Σ_α ω_α [ε_α + F_α(ρ̄)] − κ g(ρ̄) c·A c of every atom in eV."""
     c, background = amplitudes, terms.pairs.background(weights)
-    embedded = jnp.where(terms.state_mask, terms.embedding.of_species(terms.species, background), 0.0)
+    embedded = terms.embedding.of_species(terms.species, density_of(background))
+    embedded = jnp.where(terms.state_mask, embedded, 0.0)
     own = jnp.sum(weights * (terms.state_energy + embedded), axis=1)
-    return own - resonance_strength(background) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c)
+    return own - resonance_strength(background, terms.orbitals) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c)
 
 
 def atomic_energies(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
@@ -186,13 +202,18 @@ def slopes_by(sums: Callable, weights: Float[Array, "N S"], amplitudes: Float[Ar
 
 
 def _at_background(weights, amplitudes, background, terms: Terms):
-    """g(ρ̄) (N,), A c (N, S), F(ρ̄) (N, S) and ∂E/∂ρ̄ (N,)."""
-    strength, bend = _with_slope(resonance_strength, background)
-    embedded, push = _with_slope(lambda x: terms.embedding.of_species(terms.species, x), background)
+    """g (N,), A c (N, S), F(ρ̄) (N, S) and the derivative of the energy in the background, of its shape."""
+    density = density_of(background)
+    embedded, push = _with_slope(lambda x: terms.embedding.of_species(terms.species, x), density)
     embedded, push = (jnp.where(terms.state_mask, x, 0.0) for x in (embedded, push))
     mixing = jnp.einsum("nab,nb->na", terms.resonance, amplitudes)
-    pressure = jnp.sum(weights * push, axis=1) - bend * jnp.sum(amplitudes * mixing, axis=1)
-    return strength, mixing, embedded, pressure
+    embedding, mixed = jnp.sum(weights * push, axis=1), jnp.sum(amplitudes * mixing, axis=1)
+    if terms.orbitals is None:
+        strength, bend = _with_slope(resonance_strength, background)
+        return strength, mixing, embedded, embedding - bend * mixed
+    strength, back = jax.vjp(lambda x: resonance_strength(x, terms.orbitals), background)
+    (pressure,) = back(-mixed)
+    return strength, mixing, embedded, pressure.at[:, 0].add(embedding)
 
 
 def _with_slope(function, x):

@@ -115,10 +115,12 @@ def _print_result(console, config, parameters, found, data, model) -> None:
     )
     if config.molecules:
         table = Table("molecule", "error / eV per atom", title="training molecules, model less experiment")
-        for m, error in zip(config.molecules, figures["by_molecule"], strict=True):
+        for m, error in zip(config.molecules, figures["by_molecule"], strict=False):  # distorted ones follow
             table.add_row(m.name, f"{error:+.3f}")
         console.print(table)
         console.print(f"mean absolute error of the molecules: {figures['molecules']:.3f} eV per atom")
+        if config.distorted:
+            console.print(f"{len(config.distorted)} distorted geometries: {figures['distorted']:.3f} eV per atom")
         if "validation" in parameters.provenance:
             kept = ", ".join(parameters.provenance["validation"])
             console.print(f"validation ({kept}): {figures['validation']:.3f} eV per atom")

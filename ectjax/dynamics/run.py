@@ -237,7 +237,8 @@ class Simulation:
 
     def _packed(self) -> NativeTables | None:
         """The model's tables for compiled sums, where these are wanted."""
-        if not self.native_wanted or self.model.state_charge.shape[1] > MOST_STATES:
+        known = self.model.orbitals is None and self.model.state_charge.shape[1] <= MOST_STATES
+        if not (self.native_wanted and known):
             return None
         return native_tables(self.model, self.system.long_range)
 

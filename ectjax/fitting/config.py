@@ -7,8 +7,8 @@ from pathlib import Path
 from ectjax.files import read_utf8
 from ectjax.fitting.crystals import RockSalt, read_crystals
 from ectjax.fitting.curves import Diatomic, read_diatomics
-from ectjax.fitting.molecules import Molecule, read_molecules, read_structures
-from ectjax.model import BOUNDS, DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS, states_of
+from ectjax.fitting.molecules import Molecule, read_distorted, read_molecules, read_structures
+from ectjax.model import BOUNDS, DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS, RESONANCE_FORMS, states_of
 from ectjax.parameters import load_parameters
 from ectjax.tables import available_elements, load_element
 
@@ -22,8 +22,9 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "energies": str,
         "pair": str,
         "embedding": str,
+        "resonance": str,
     },
-    "data": {"diatomics": str, "molecules": (str, bool), "crystals": (str, bool)},
+    "data": {"diatomics": str, "molecules": (str, bool), "distorted": (str, bool), "crystals": (str, bool)},
     "start": {"set": str, **dict.fromkeys(BOUNDS, (int, float))},
     "bounds": {name: dict for name in BOUNDS},
     "prior_widths": {name: (int, float) for name in BOUNDS},
@@ -32,6 +33,7 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "tolerance": (int, float),
         "charge_weight": (int, float),
         "molecule_weight": (int, float),
+        "distorted_weight": (int, float),
         "crystal_weight": (int, float),
         "breathing_weight": (int, float),
         "force_weight": (int, float),
@@ -64,8 +66,10 @@ class FitConfig:
     energies: str
     pair: str
     embedding: str
+    resonance: str
     diatomics: tuple[Diatomic, ...]
     molecules: tuple[Molecule, ...]
+    distorted: tuple[Molecule, ...]
     crystals: tuple[RockSalt, ...]
     start: dict[str, float | str]
     train: dict
@@ -118,6 +122,7 @@ def read_config(path: str | Path) -> FitConfig:
     bad = [f for f in train.get("fixed", []) if f not in BOUNDS]
     if bad:
         raise ValueError(f"{path}: [train] fixed names {', '.join(bad)}; allowed are {', '.join(BOUNDS)}")
+    molecules = _training_molecules(path, content.get("data", {}).get("molecules", False), elements)
     return FitConfig(
         name=model["name"],
         description=model.get("description", ""),
@@ -127,8 +132,10 @@ def read_config(path: str | Path) -> FitConfig:
         energies=_one_of(path, model, "energies", ENERGIES),
         pair=_one_of(path, model, "pair", PAIR_FORMS),
         embedding=_one_of(path, model, "embedding", EMBEDDING_FORMS),
+        resonance=_one_of(path, model, "resonance", RESONANCE_FORMS),
         diatomics=tuple(pairs),
-        molecules=_training_molecules(path, content.get("data", {}).get("molecules", False), elements),
+        molecules=molecules,
+        distorted=_distorted(path, content.get("data", {}).get("distorted", False), elements, molecules),
         crystals=_training_crystals(path, content.get("data", {}).get("crystals", False), elements),
         start=dict(start),
         train=dict(train),
@@ -147,6 +154,20 @@ def _training_molecules(path: Path, source: str | bool, elements: tuple[str, ...
         return tuple(m for m in shipped if set(m.symbols) <= set(elements))
     file = _existing(path, str(source))
     chosen = [m for m in read_molecules(file) if m.use == "train"] if file.suffix == ".csv" else read_structures(file)
+    _check_covered(path, ((m.name, m.symbols) for m in chosen), elements)
+    return tuple(chosen)
+
+
+def _distorted(path: Path, source: str | bool, elements: tuple[str, ...], molecules) -> tuple[Molecule, ...]:
+    """Distorted geometries: of the shipped file for true (those of the molecules trained on), of a file for a path."""
+    if source is False:
+        return ()
+    if not molecules:
+        raise ValueError(f"{path}: [data] distorted is given without molecules; add molecules = true, or drop it")
+    if source is True:
+        known = {m.name for m in molecules}
+        return tuple(m for m in read_distorted() if m.parent in known)
+    chosen = read_distorted(_existing(path, str(source)))
     _check_covered(path, ((m.name, m.symbols) for m in chosen), elements)
     return tuple(chosen)
 

@@ -1,10 +1,12 @@
-"""Polyatomic molecules with measured atomisation energies: the G2 set as ASE carries it. eV, Å.
+"""Polyatomic molecules with measured atomisation energies, the G2 set as ASE carries it, and other geometries with
+energies and forces. eV, Å.
 
 D_e = Σ H(atom) − [H(molecule) − thermal(molecule) + Σ thermal(atom)] + ZPE, enthalpies of formation at 298 K
 (Curtiss, Raghavachari, Redfern & Pople, J. Chem. Phys. 106, 1063, 1997). Geometries are MP2 ones of the same set.
 """
 
 import csv
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +18,18 @@ COLUMNS = ("name", "use")
 
 
 class Molecule(NamedTuple):
-    """One molecule: atomic numbers (M,), positions (M, 3) in Å, atomisation energy D_e > 0 in eV, "train" or "test"."""
+    """One molecule: atomic numbers (M,), positions (M, 3) in Å, atomisation energy in eV, "train" or "test".
+
+    `forces` (M, 3) in eV/Å, None at a minimum, where they vanish; `parent`, of which molecule a distorted geometry is.
+    """
 
     name: str
     numbers: np.ndarray
     positions: np.ndarray
     atomisation: float
     use: str
+    forces: np.ndarray | None = None
+    parent: str | None = None
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -46,11 +53,27 @@ def g2_molecule(name: str, use: str = "test") -> Molecule:
     return Molecule(name, atoms.numbers, atoms.positions, kcal * KCAL_PER_MOL_IN_EV, use)
 
 
+def read_distorted(path: str | Path | None = None) -> list[Molecule]:
+    """Distorted geometries of training molecules with energies and forces; the shipped ones if no path is given.
+
+    Frames are as in `read_structures`, with forces, and name their `molecule`. Raises ValueError as there.
+    """
+    source = resources.files("ectjax.fitting") / "data" / "distorted.extxyz" if path is None else Path(path)
+    with resources.as_file(source) if path is None else nullcontext(source) as file:
+        frames = read_structures(Path(str(file)))
+    for n, frame in enumerate(frames, start=1):
+        if frame.forces is None or frame.parent is None:
+            raise ValueError(
+                f"{source}: frame {n} ({frame.name}) lacks forces or its molecule=…; a distorted geometry needs both"
+            )
+    return frames
+
+
 def read_structures(path: str | Path) -> list[Molecule]:
     """Molecules of a file that ASE reads, all for training, named by their order.
 
-    Every frame states its atomisation energy D_e > 0 in eV, without zero-point energy, as `atomisation_ev`; a total
-    energy says nothing without the energies of the atoms by the same method.
+    Every frame states its atomisation energy in eV, without zero-point energy, as `atomisation_ev`; a total
+    energy says nothing without the energies of the atoms by the same method. Without forces a frame is a minimum.
 
     Raises ValueError naming file, frame and remedy.
     """
@@ -75,7 +98,11 @@ def read_structures(path: str | Path) -> list[Molecule]:
         if not np.isfinite(float(given)) or atoms.pbc.any() or len(atoms) < 2:
             raise ValueError(f"{where} needs two atoms or more, no cell and a finite atomisation_ev; mend it")
         name = f"{atoms.get_chemical_formula()} (frame {n})"
-        result.append(Molecule(name, atoms.numbers, atoms.positions, float(given), "train"))
+        forces = atoms.calc.results.get("forces") if atoms.calc is not None else None
+        if forces is not None and not np.isfinite(forces).all():
+            raise ValueError(f"{where} has forces that are not finite; mend or drop them")
+        parent = atoms.info.get("molecule")
+        result.append(Molecule(name, atoms.numbers, atoms.positions, float(given), "train", forces, parent))
     return result
 
 

@@ -41,16 +41,19 @@ class CurveData(NamedTuple):
 
 class MoleculeData(NamedTuple):
     """M molecules padded to A atoms: species (M, A), −1 for padding; positions (M, A, 3) in Å; energies (M,) in eV
-    from separated atoms; atoms (M,), their number; softness (M, 3A, 3A) in Å/√eV, C^½ of the compliance C of `springs`;
-    trained (M,), 1 for training and 0 for validation; relaxed (M, G, A, 3), positions that G earlier models relaxed to,
-    or None; reached (M, G), 1 where they did and 0 for a place to be filled."""
+    from separated atoms; gradients (M, A, 3) of them in eV/Å; atoms (M,), their number; softness (M, 3A, 3A) in Å/√eV,
+    C^½ of the compliance C of `springs`; trained (M,), weight in training, 0 for validation; minimum (M,), whether the
+    geometry is one; relaxed (M, G, A, 3), positions that G earlier models relaxed to, or None; reached (M, G), 1 where
+    they did and 0 for a place to be filled."""
 
     species: Array
     positions: Array
     energies: Array
+    gradients: Array
     atoms: Array
     softness: Array
     trained: Array
+    minimum: Array
     relaxed: Array | None = None
     reached: Array | None = None
 
@@ -81,8 +84,8 @@ def curve_data(diatomics: list[Diatomic], basis: Basis, grid=GRID) -> CurveData:
     )
 
 
-def molecule_data(molecules: list[Molecule], basis: Basis, validation: np.ndarray | None = None) -> MoleculeData:
-    """Padded arrays of molecules; those where `validation` (M,) is true are not trained on.
+def molecule_data(molecules: list[Molecule], basis: Basis, trained: np.ndarray | None = None) -> MoleculeData:
+    """Padded arrays of molecules; `trained` (M,), their weights in training, are 1 if None and 0 for validation.
 
     Raises ValueError for a molecule with an element that the basis lacks.
     """
@@ -91,19 +94,24 @@ def molecule_data(molecules: list[Molecule], basis: Basis, validation: np.ndarra
     longest = max(len(m.numbers) for m in molecules)
     species = np.full((len(molecules), longest), -1, np.int32)
     positions = np.zeros((len(molecules), longest, 3))
+    gradients = np.zeros_like(positions)
     softness = np.zeros((len(molecules), 3 * longest, 3 * longest))
     for n, m in enumerate(molecules):
         species[n, : len(m.numbers)] = _rows(basis, [chemical_symbols[z] for z in m.numbers], f"molecule {m.name}")
         positions[n, : len(m.numbers)] = m.positions
+        if m.forces is not None:
+            gradients[n, : len(m.numbers)] = -m.forces
         stiffness, modes = np.linalg.eigh(springs(m))
         softness[n, : stiffness.size, : stiffness.size] = modes / np.sqrt(stiffness) @ modes.T
     return MoleculeData(
         species=species,
         positions=positions,
         energies=-np.array([m.atomisation for m in molecules]),
+        gradients=gradients,
         atoms=np.array([len(m.numbers) for m in molecules]),
         softness=softness,
-        trained=np.ones(len(molecules)) if validation is None else 1.0 - np.asarray(validation, float),
+        trained=np.ones(len(molecules)) if trained is None else np.asarray(trained, float),
+        minimum=np.array([m.forces is None for m in molecules]),
     )
 
 
@@ -196,6 +204,8 @@ def relaxed_molecules(model: Model, data: MoleculeData, place: int = 0, unfinish
     """
     relaxed, reached = np.array(data.relaxed), np.array(data.reached)
     for row, (species, positions) in enumerate(zip(data.species, data.positions, strict=True)):
+        if not data.minimum[row]:
+            continue  # its place holds the geometry itself
         real = np.asarray(species) >= 0
         numbers = np.asarray(model.numbers)[np.asarray(species)[real]]
         atoms = Atoms(numbers, np.asarray(positions)[real], calculator=PaddedCalculator(model))
@@ -209,11 +219,11 @@ class Weights(NamedTuple):
     """Relative weights of the squared errors and widths of the priors.
 
     charge: of 1 e against 1 D_e. molecule, crystal: of 1 eV per atom against 1 D_e. breathing: of a slope of 1 eV per
-    atom and unit of scale against 1 eV per atom. force: of forces at the measured geometry that would free ½ eV per
-    atom in `springs` against 1 eV per atom. measured: of the energy at the measured geometry against that at the
+    atom and unit of scale against 1 eV per atom. force: of errors of the forces (0 at a minimum) that would free ½ eV
+    per atom in `springs` against 1 eV per atom. measured: of the energy at the measured geometry against that at the
     relaxed one, where there is one. deeper: instead, of 1 eV per atom by which any relaxed geometry is bound more
     strongly than the molecule is against 1 eV per atom at the measured geometry. prior: strength of the pull towards
-    the start; widths: how far a, b, sigma, kappa, m and anion may move at unit cost, in their units.
+    the start; widths: how far a, b, sigma, kappa, m, anion and pi may move at unit cost, in their units.
     """
 
     charge: float = 1.0
@@ -224,7 +234,7 @@ class Weights(NamedTuple):
     measured: float = 0.3
     deeper: float | None = None
     prior: float = 0.0
-    widths: tuple[float, ...] = (1.0, 1.0, 1.0, 50.0, 1.0, 1.0)
+    widths: tuple[float, ...] = (1.0, 1.0, 1.0, 50.0, 1.0, 1.0, 0.5)
 
 
 def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights, start: Parameters):
@@ -240,6 +250,7 @@ def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights
         m = data.molecules
         found = molecule_predictions(model, m)
         fixed, slope = _errors_per_atom(found, m.energies, m.atoms)
+        slope = slope - jnp.sum(m.gradients * m.positions, axis=(1, 2)) / m.atoms
         parts, error = [fixed[None]], fixed
         if m.relaxed is not None and m.reached is not None:
             relaxed = ((found[:, 3:] - m.energies[:, None]) / m.atoms[:, None]).T
@@ -251,7 +262,7 @@ def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights
                 error = jnp.minimum(fixed, jnp.min(jnp.where(reached, relaxed, jnp.inf), axis=0))
         parts.append(jnp.sqrt(weights.breathing) * slope[None])
         if weights.force > 0:
-            gradients = molecule_gradients(model, m).reshape(len(m.atoms), -1)
+            gradients = (molecule_gradients(model, m) - m.gradients).reshape(len(m.atoms), -1)
             moves = jnp.einsum("mxy,my->xm", m.softness, gradients) / jnp.sqrt(m.atoms)
             parts.append(jnp.sqrt(weights.force) * moves)
         molecule = jnp.sqrt(weights.molecule * m.trained / m.trained.sum()) * jnp.concatenate(parts)
@@ -275,8 +286,8 @@ def _errors_per_atom(energies, reference, atoms):
 
 def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:
     """Root mean square errors: curves in units of D_e (all points), charges in e; mean absolute errors in eV per atom
-    of the molecules trained on (relaxed where they are), of those for validation (nan without any) and of crystals; and
-    all of them one by one."""
+    of the molecules trained on (relaxed where they are), of those for validation, of distorted geometries trained on
+    (nan without any) and of crystals; and all of them one by one."""
     energies, charges = eqx.filter_jit(curve_predictions)(model, data.curves)
     relative = (np.asarray(energies) - data.curves.energies) / data.curves.depths[:, None]
     difference = np.asarray(charges) - data.curves.charges
@@ -290,9 +301,13 @@ def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:
         m = data.molecules
         energies = np.asarray(eqx.filter_jit(molecule_predictions)(model, m))
         error = (energies[:, 1 if m.relaxed is None else 3] - m.energies) / m.atoms
-        trained = np.asarray(m.trained) > 0
-        found |= {"molecules": float(np.mean(np.abs(error[trained]))), "by_molecule": error}
-        found["validation"] = float(np.mean(np.abs(error[~trained]))) if not trained.all() else np.nan
+        trained, minimum = np.asarray(m.trained) > 0, np.asarray(m.minimum)
+
+        def mean(which):
+            return float(np.mean(np.abs(error[which]))) if which.any() else np.nan
+
+        found |= {"molecules": mean(trained & minimum), "by_molecule": error}
+        found |= {"validation": mean(~trained & minimum), "distorted": mean(trained & ~minimum)}
     if data.crystals is not None:
         energies = eqx.filter_jit(crystal_predictions)(model, data.crystals, BREATHING)
         error, _ = _errors_per_atom(energies, data.crystals.energies, 2.0 * np.ones(len(energies)))

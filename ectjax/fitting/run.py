@@ -25,7 +25,7 @@ from ectjax.fitting.objective import (
 from ectjax.fitting.train import Fit, fit
 from ectjax.model import Basis, Model, Parameters, assemble, build_basis
 from ectjax.parameters import ParameterSet, load_parameters
-from ectjax.parameters.store import FIELDS
+from ectjax.parameters.store import FIELDS, OPTIONS
 
 STARTS = {"a": (0.1, 1.2), "b": (-0.3, 0.6), "sigma": (0.5, 2.0), "kappa": (1.0, 60.0)}
 """Ranges of the random restarts, units as in `Parameters`."""
@@ -34,7 +34,15 @@ STARTS = {"a": (0.1, 1.2), "b": (-0.3, 0.6), "sigma": (0.5, 2.0), "kappa": (1.0,
 def start_parameters(config: FitConfig, index: int) -> Parameters:
     """Start number `index`: the configured one for 0, then draws from `STARTS` under the configured seed."""
     n = len(config.elements)
-    base = {"a": 0.5, "b": 0.0, "sigma": 1.0, "kappa": 20.0, "m": 1.0, "anion": 1.0}
+    base = {
+        "a": 0.5,
+        "b": 0.0,
+        "sigma": 1.0,
+        "kappa": 20.0,
+        "m": 1.0,
+        "anion": 1.0,
+        "pi": 0.5 if config.resonance == "orbitals" else 0.0,
+    }
     base.update({k: float(v) for k, v in config.start.items() if k != "set"})
     values = {k: np.full(n, base[k]) for k in base}
     if "set" in config.start:
@@ -74,8 +82,10 @@ def run_fit(
             energies=config.energies,
             pair=config.pair,
             embedding=config.embedding,
+            resonance=config.resonance,
         )
-        molecules = molecule_data(list(config.molecules), basis, validation_of(config)) if config.molecules else None
+        all_molecules = [*config.molecules, *config.distorted]
+        molecules = molecule_data(all_molecules, basis, training_weights(config)) if all_molecules else None
         crystals = crystal_data(list(config.crystals), basis) if config.crystals else None
         data = Data(curve_data(list(config.diatomics), basis), molecules, crystals)
         best: Fit | None = None
@@ -99,7 +109,8 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
     weights = Weights(**given, prior=float(train.get("prior", 0.0)), widths=widths)
 
     held = {f for f in OPTIONAL if f not in train.get("free", ())} | set(train.get("fixed", ()))
-    fixed = tuple(f for f in FIELDS if f in held or (f == "m" and config.pair == "coulomb"))
+    idle = {"m": config.pair == "coulomb", "pi": config.resonance == "spherical"}
+    fixed = tuple(f for f in FIELDS if f in held or idle.get(f, False))
 
     def search(data: Data, begin: Parameters | None) -> Fit:
         return fit(
@@ -129,6 +140,16 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
         molecules = relaxed_molecules(model, molecules, place if remembers else 0, unfinished=remembers)
         found = search(data._replace(molecules=molecules), found.parameters)
     return found
+
+
+def training_weights(config: FitConfig) -> np.ndarray:
+    """Weights of the molecules, 1 or 0 for validation, and of their distorted geometries, which follow them."""
+    kept = {m.name for m, v in zip(config.molecules, validation_of(config), strict=True) if v}
+    weight = float(config.train.get("distorted_weight", 0.3))
+    return np.array(
+        [float(m.name not in kept) for m in config.molecules]
+        + [weight * (m.parent not in kept) for m in config.distorted]
+    )
 
 
 def validation_of(config: FitConfig) -> np.ndarray:
@@ -192,6 +213,9 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
         if np.isfinite(figures["validation"]):
             learned["validation"] = [m.name for m, v in zip(config.molecules, validation_of(config), strict=True) if v]
             learned["validation_mae_ev_per_atom"] = round(float(figures["validation"]), 5)
+    if config.distorted:
+        learned["distorted"] = len(config.distorted)
+        learned["distorted_mae_ev_per_atom"] = round(float(figures["distorted"]), 5)
     if config.crystals:
         learned["crystals"] = [c.formula for c in config.crystals]
         learned["crystal_mae_ev_per_atom"] = round(float(figures["crystals"]), 5)
@@ -201,7 +225,7 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
         description=config.description,
         elements={s: {k: float(numbers[k][n]) for k in FIELDS} for n, s in enumerate(config.elements)},
         states=dict(zip(config.elements, basis.labels, strict=True)),
-        options={k: getattr(config, k) for k in ("cutoff", "energies", "pair", "embedding")},
+        options={k: getattr(config, k) for k in OPTIONS},
         provenance={
             "method": "bounded least squares on diatomic curves (8 points, 0.85 to 2.2 R_e), charges mu/R_e"
             + (", atomisation energies of molecules" if config.molecules else "")

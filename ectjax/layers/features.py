@@ -11,6 +11,7 @@ from ectjax.model import Basis, Model, Parameters, assemble
 from ectjax.potential import (
     System,
     atomic_energies,
+    density_of,
     equilibrated_energy,
     geometry_terms,
     solve_terms,
@@ -67,7 +68,7 @@ def features(
         charges=jnp.where(real, found.charges, 0.0),
         weights=omega,
         atomic_energies=jnp.where(real, atomic_energies(found.weights, found.amplitudes, terms), 0.0),
-        background=jnp.where(real, terms.pairs.background(omega), 0.0),
+        background=jnp.where(real, density_of(terms.pairs.background(omega)), 0.0),
         shells=None if tables.shells is None else shell_densities(tables.shells, system, omega),
         chemical_potential=found.chemical_potential,
         converged=found.converged,

@@ -44,9 +44,14 @@ def native_tables(model: Model, long_range=None) -> NativeTables:
     """Packed tables of a model (host side); `long_range` as in `System`.
 
     Raises:
-        ValueError: more states than the library knows, or a long-range sum that is cut off elsewhere than the model.
+        ValueError: bonding orbitals, more states than the library knows, or a long-range sum that is cut off
+            elsewhere than the model.
     """
     elements, states = model.state_charge.shape
+    if model.orbitals is not None:
+        raise ValueError(
+            "the model's resonance knows bonding orbitals, the compiled sums do not: use the JAX path (native=None)"
+        )
     if states > MOST_STATES:
         raise ValueError(f"the model has {states} states per element; the compiled sums take at most {MOST_STATES}")
     kind = kernel_of(long_range)

@@ -1,8 +1,9 @@
 """Read and write parameter sets.
 
 A file holds {"format": "ectjax-parameters", "version": 1, "name", "description", "options": {cutoff, energies,
-pair, embedding}, "elements": {symbol: {"states": [labels], "a", "b", "sigma", "kappa", "m", "anion"}}, "provenance":
-{…}, "checksum"}; a file without "anion" means 1; sigma in bohr, kappa in eV per (e/bohr³)^½, the others without unit.
+pair, embedding, resonance}, "elements": {symbol: {"states": [labels], "a", "b", "sigma", "kappa", "m", "anion", "pi"}},
+"provenance": {…}, "checksum"}; a file without "anion" means 1, without "pi" 0, without "resonance" the spherical one;
+sigma in bohr, kappa in eV per (e/bohr³)^½, the others without unit.
 """
 
 import hashlib
@@ -14,12 +15,14 @@ from pathlib import Path
 from ectjax.files import read_utf8, replacing
 
 FORMAT, VERSION = "ectjax-parameters", 1
-FIELDS = ("a", "b", "sigma", "kappa", "m", "anion")
+FIELDS = ("a", "b", "sigma", "kappa", "m", "anion", "pi")
+ABSENT = {"anion": 1.0, "pi": 0.0}
+OPTIONS = ("cutoff", "energies", "pair", "embedding", "resonance")
 
 
 @dataclass(frozen=True)
 class ParameterSet:
-    """Numbers and choices a model is built from. `elements` maps a symbol to its six numbers, `states` to labels."""
+    """Numbers and choices a model is built from. `elements` maps a symbol to its numbers, `states` to labels."""
 
     name: str
     elements: dict[str, dict[str, float]]
@@ -95,7 +98,7 @@ def load_parameters(name: str | Path = "default") -> ParameterSet:
         elements = content["elements"]
         return ParameterSet(
             name=content["name"],
-            elements={s: {k: float(({"anion": 1.0} | entry)[k]) for k in FIELDS} for s, entry in elements.items()},
+            elements={s: {k: float((ABSENT | entry)[k]) for k in FIELDS} for s, entry in elements.items()},
             states={symbol: tuple(entry["states"]) for symbol, entry in elements.items()},
             options=content["options"],
             description=content["description"],

@@ -1,0 +1,266 @@
+"""Bonding orbitals in the resonance: against explicit matrices, in derivatives, and in what they count."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from systems import ATOMS, padded_cluster, random_cluster, random_crystal
+
+from ectjax import build_system, calculate
+from ectjax.calculate import strained
+from ectjax.model import Parameters, assemble, build_basis, cast
+from ectjax.native import native_tables
+from ectjax.pairs.orbitals import (
+    CAP_BELOW,
+    CAP_SHARPNESS,
+    SATURATION,
+    Orbitals,
+    bond_shapes,
+    resonance_argument,
+    valence,
+)
+from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms, potential_energy
+
+NUMBERS = [1, 6, 7, 8, 9, 11]
+TIGHT = 1e-9  # eV, solver residual where differences of energies are taken
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def model():
+    with jax.enable_x64(True):
+        basis = build_basis(NUMBERS, resonance="orbitals")
+        count = len(NUMBERS)
+        kappa = jnp.asarray([20.0, 25.0, 25.0, 30.0, 30.0, 15.0])
+        uniform = Parameters.uniform(count, a=0.6, sigma=0.9, pi=0.6)
+        return cast(assemble(basis, eqx.tree_at(lambda p: p.kappa, uniform, kappa)))
+
+
+def _moments(orbitals, receiver, senders, vectors):
+    """Moments of one atom with neighbours of density 1 per vector's length."""
+    count = len(senders)
+    lengths = np.linalg.norm(vectors, axis=1)
+    at_i, _ = bond_shapes(
+        orbitals, jnp.full(count, receiver), jnp.asarray(senders), jnp.asarray(vectors), jnp.asarray(lengths)
+    )
+    return jnp.sum(at_i * np.exp(-lengths), axis=1)[None]
+
+
+def _matrix(orbitals, receiver, senders, vectors):
+    """M of the module's docstring, 4 × 4."""
+    total = np.zeros((4, 4))
+    share = float(orbitals.share[receiver])
+    for j, vector in zip(senders, vectors, strict=True):
+        r = np.linalg.norm(vector)
+        b = np.concatenate([[np.sqrt(share)], np.sqrt(1 - share) * vector / r])
+        side = np.zeros((4, 4))
+        side[1:, 1:] = np.eye(3) - np.outer(vector, vector) / r**2
+        pi = float(orbitals.pi[receiver] * orbitals.pi[j])
+        total += np.exp(-r) * float(orbitals.source[j]) * (np.outer(b, b) + pi * side)
+    return total
+
+
+@pytest.mark.parametrize("receiver", range(4))
+def test_against_explicit_matrices(receiver):
+    orbitals = Orbitals.of([1, 6, 8, 9], jnp.asarray([0.0, 0.6, 0.5, 0.3]))
+    rng = np.random.default_rng(receiver)
+    for count in (1, 2, 5):
+        senders, vectors = rng.integers(0, 4, count), rng.normal(size=(count, 3)) + 1.0
+        matrix = _matrix(orbitals, receiver, senders, vectors)
+        trace, used = np.trace(matrix), np.trace(matrix) ** 2 / np.trace(matrix @ matrix)
+        most = max(valence([1, 6, 8, 9][receiver])[1], 1) - CAP_BELOW
+        more = used - 1.0
+        counted = 1.0 + more / (1.0 + (more / most) ** CAP_SHARPNESS) ** (1 / CAP_SHARPNESS)
+        expected = trace * counted / used * counted**SATURATION
+        moments = _moments(orbitals, receiver, senders, vectors)
+        found = resonance_argument(moments, orbitals.at(jnp.asarray([receiver])))[0]
+        assert float(found) == pytest.approx(expected, rel=1e-9)
+        assert float(moments[0, 0]) == pytest.approx(np.exp(-np.linalg.norm(vectors, axis=1)).sum())
+
+
+def test_four_tetrahedral_bonds_use_four_orbitals_and_a_fifth_adds_a_tenth():
+    orbitals = Orbitals.of([1, 6], jnp.asarray([0.0, 0.5]))
+    carbon = orbitals.at(jnp.asarray([1]))
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
+
+    def argument(vectors):
+        return float(resonance_argument(_moments(orbitals, 1, [0] * len(vectors), np.asarray(vectors)), carbon)[0])
+
+    single = argument(corners[:1])
+    assert single == pytest.approx(np.exp(-1.0), rel=1e-6)
+    four, square = argument(corners), argument([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    assert four > 1.05 * square > 4 * single  # a tetrahedron is better than a square
+    # Tr √M of eigenvalues (2, 1, 1, 1) against (1, 1, 1, 1)
+    fifth = argument([*corners, -corners[0]])
+    assert np.sqrt(fifth / four) == pytest.approx((3 + np.sqrt(2)) / 4, rel=0.02)
+
+
+def test_an_atom_of_two_bonds_prefers_them_bent():
+    orbitals = Orbitals.of([1, 8], jnp.asarray([0.0, 0.5]))
+    oxygen = orbitals.at(jnp.asarray([1]))
+    angles = np.radians(np.arange(60, 181, 5))
+    vectors = [np.array([[1, 0, 0], [np.cos(x), np.sin(x), 0]]) for x in angles]
+    found = [float(resonance_argument(_moments(orbitals, 1, [0, 0], v), oxygen)[0]) for v in vectors]
+    assert 90 <= np.degrees(angles[np.argmax(found)]) <= 110
+
+
+VALENCE = {
+    1: (1, 1, False),
+    2: (2, 0, False),
+    5: (3, 3, True),
+    6: (4, 4, True),
+    7: (5, 3, True),
+    8: (6, 2, True),
+    10: (8, 0, True),
+    12: (2, 2, False),
+    17: (7, 1, True),
+    26: (2, 2, False),
+    31: (3, 3, True),
+    35: (7, 1, True),
+    36: (8, 0, True),
+}
+
+
+def test_valence_electrons():
+    assert {z: valence(z) for z in VALENCE} == VALENCE
+
+
+def _state(model, system, rng):
+    """Random weights with an empty state, and their amplitudes."""
+    weights = rng.dirichlet(np.ones(model.state_mask.shape[1]), len(system.species))
+    mask = np.asarray(model.state_mask)[np.maximum(system.species, 0)] & (np.asarray(system.species) >= 0)[:, None]
+    weights = np.where(mask, weights, 0.0)
+    weights[0, 1] = 0.0
+    return jnp.asarray(weights), jnp.asarray(np.sqrt(weights))
+
+
+@eqx.filter_jit
+def _energy(model, system, weights, amplitudes):
+    return ensemble_energy(weights, amplitudes, geometry_terms(model, system))
+
+
+@eqx.filter_jit
+def _slopes(model, system, weights, amplitudes):
+    terms = geometry_terms(model, system)
+    found = energy_and_slopes(weights, amplitudes, terms)
+    return found, jax.grad(ensemble_energy, (0, 1))(weights, amplitudes, terms), terms.state_mask
+
+
+def test_slopes_in_weights_are_those_of_automatic_differentiation(model):
+    rng = np.random.default_rng(5)
+    for system in (padded_cluster(model, *random_cluster(rng, NUMBERS)), random_crystal(model, rng, NUMBERS)):
+        weights, amplitudes = _state(model, system, rng)
+        (energy, in_weights, in_amplitudes), expected, mask = _slopes(model, system, weights, amplitudes)
+        assert float(energy) == pytest.approx(float(_energy(model, system, weights, amplitudes)), abs=1e-10)
+        np.testing.assert_allclose(np.where(mask, in_weights, 0), np.where(mask, expected[0], 0), atol=1e-9)
+        np.testing.assert_allclose(in_amplitudes, expected[1], atol=1e-9)
+
+
+def _difference(model, system, weights, direction, step):
+    def energy(sign):
+        moved = eqx.tree_at(lambda s: s.positions, system, system.positions + sign * step * direction)
+        return float(calculate(model, moved, weights, tolerance=TIGHT).energy)
+
+    return (energy(1) - energy(-1)) / (2 * step)
+
+
+def test_forces_are_the_slope_of_the_energy_with_padding(model):
+    rng = np.random.default_rng(17)
+    for _ in range(12):
+        numbers, positions = random_cluster(rng, NUMBERS)
+        system = padded_cluster(model, numbers, positions)
+        found = calculate(model, system, tolerance=TIGHT)
+        assert bool(found.equilibration.converged)
+        found = calculate(model, system, found.equilibration.weights, tolerance=TIGHT)
+        direction = np.zeros((ATOMS, 3))
+        direction[: len(numbers)] = rng.normal(size=(len(numbers), 3))
+        coarse, fine = (_difference(model, system, found.equilibration.weights, direction, h) for h in (1e-4, 5e-5))
+        assert float(np.sum(found.forces * direction)) == pytest.approx(-(4 * fine - coarse) / 3, abs=2e-6)
+        np.testing.assert_array_equal(found.forces[len(numbers) :], 0.0)
+
+
+def test_stress_is_the_strain_derivative(model):
+    rng = np.random.default_rng(3)
+    system = random_crystal(model, rng, [6, 8, 9, 11])
+    found = calculate(model, system, tolerance=TIGHT)
+    volume, step = abs(np.linalg.det(np.asarray(system.cell))), 1e-5
+    for a, b in ((0, 0), (1, 2)):
+        strain = np.zeros((3, 3))
+        strain[a, b] = strain[b, a] = step
+        up, down = (
+            float(calculate(model, strained(system, s * strain), found.equilibration.weights, tolerance=TIGHT).energy)
+            for s in (1, -1)
+        )
+        slope = (up - down) / (2 * step * volume) / (1 if a == b else 2)
+        assert float(found.stress[a, b]) == pytest.approx(slope, abs=5e-8)
+
+
+def test_second_derivatives_are_differences_of_forces(model):
+    water = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
+    system = build_system(model, [8, 1, 1], water)
+    start = calculate(model, system, tolerance=1e-11).equilibration.weights
+
+    def energy(positions):
+        moved = eqx.tree_at(lambda s: s.positions, system, positions)
+        return potential_energy(model, moved, start, tolerance=1e-11)[0]
+
+    forces = jax.jit(lambda positions: -jax.grad(energy)(positions))
+    direction = np.random.default_rng(1).normal(size=(3, 3))
+    _, product = jax.jvp(forces, (jnp.asarray(water),), (jnp.asarray(direction),))
+    numeric = (forces(water + 1e-4 * direction) - forces(water - 1e-4 * direction)) / 2e-4
+    np.testing.assert_allclose(product, numeric, atol=2e-5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6))
+def test_energy_is_invariant(model, seed):
+    rng = np.random.default_rng(seed)
+    numbers, positions = random_cluster(rng, NUMBERS, ATOMS)
+    system = padded_cluster(model, numbers, positions)
+    weights, amplitudes = _state(model, system, rng)
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))  # a reflection among them
+    order = rng.permutation(ATOMS)
+    moved = padded_cluster(model, np.asarray(numbers)[order], (positions @ turn + rng.normal(size=3))[order])
+    first, second = (
+        _energy(model, system, weights, amplitudes),
+        _energy(model, moved, weights[order], amplitudes[order]),
+    )
+    assert float(first) == pytest.approx(float(second), abs=1e-9)
+
+
+def test_an_isolated_atom_has_no_resonance_and_finite_slopes(model):
+    system = padded_cluster(model, [8, 1], [[0, 0, 0], [50.0, 0, 0]])
+    found = calculate(model, system)
+    assert float(found.energy) == pytest.approx(0.0, abs=1e-9)
+    assert np.isfinite(found.forces).all() and np.abs(found.forces).max() < 1e-9
+
+
+def test_single_precision_agrees(model):
+    rng = np.random.default_rng(8)
+    numbers, positions = random_cluster(rng, NUMBERS, ATOMS)
+    double = calculate(model, padded_cluster(model, numbers, positions))
+    single_model = cast(model, jnp.float32)
+    single = calculate(
+        single_model, padded_cluster(single_model, numbers, positions), double.equilibration.weights.astype(jnp.float32)
+    )
+    assert single.energy.dtype == jnp.float32
+    assert float(single.energy) == pytest.approx(float(double.energy), abs=2e-3)
+    np.testing.assert_allclose(single.forces, double.forces, atol=2e-2)
+
+
+def test_compiled_sums_refuse_a_model_with_orbitals(model):
+    with pytest.raises(ValueError, match=r"bonding orbitals.*native=None"):
+        native_tables(model)
+
+
+def test_an_unknown_form_is_answered():
+    with pytest.raises(ValueError, match="resonance is 'angular', allowed are 'spherical' and 'orbitals'"):
+        build_basis(["H"], resonance="angular")
