@@ -160,6 +160,10 @@ class Model(eqx.Module):
         )
         return tuple(jnp.where(at.inside, x, 0.0) for x in parts)
 
+    def neutral_states(self) -> Int[Array, " E"]:
+        """Rows of the neutral ground states."""
+        return jnp.asarray([labels.index("0") for labels in self.labels])
+
     def charge_products(self) -> Float[Array, "S S 1 E*E"]:
         """q_α q_β in e² of the states of every pair of elements: tables of constants at the places `elements`."""
         charge = self.state_charge.T

@@ -18,7 +18,7 @@ from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
 from ectjax.model import RESONANCE_SOFTENING, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances, pair_vectors
-from ectjax.pairs.orbitals import Orbitals, bond_shapes, resonance_argument
+from ectjax.pairs.orbitals import Orbitals, bond_shapes, resonance_argument, shared
 from ectjax.pairs.terms import PairSums, PairTerms
 from ectjax.radial.spline import table_values
 
@@ -85,7 +85,13 @@ def geometry_terms(model: Model, system: System) -> Terms:
     shapes = None
     if model.orbitals is not None:
         vectors = pair_vectors(system.positions, system.cell, system.neighbors)
-        shapes = bond_shapes(model.orbitals, species[i], species[j], vectors, distances)
+        neutral, each = model.neutral_states()[species], jnp.arange(i.shape[0])
+        at_i, at_j = (
+            jnp.where(system.neighbors.mask, x[neutral[k], each], 0.0)
+            for x, k in ((functions[0], j), (functions[1], i))
+        )
+        left = shared(model.orbitals, (i, j), species, at_i, at_j, system.neighbors.mask)
+        shapes = bond_shapes(model.orbitals, species[i], species[j], vectors, distances, left)
     return terms_of(model, system, PairTerms(i, j, *functions, shapes), coulomb, charge_screening(system, distances))
 
 

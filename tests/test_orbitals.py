@@ -20,6 +20,7 @@ from ectjax.pairs.orbitals import (
     Orbitals,
     bond_shapes,
     resonance_argument,
+    shared,
     valence,
 )
 from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms, potential_energy
@@ -49,7 +50,12 @@ def _moments(orbitals, receiver, senders, vectors):
     count = len(senders)
     lengths = np.linalg.norm(vectors, axis=1)
     at_i, _ = bond_shapes(
-        orbitals, jnp.full(count, receiver), jnp.asarray(senders), jnp.asarray(vectors), jnp.asarray(lengths)
+        orbitals,
+        jnp.full(count, receiver),
+        jnp.asarray(senders),
+        jnp.asarray(vectors),
+        jnp.asarray(lengths),
+        (jnp.ones(count), jnp.ones(count)),
     )
     return jnp.sum(at_i * np.exp(-lengths), axis=1)[None]
 
@@ -110,6 +116,21 @@ def test_an_atom_of_two_bonds_prefers_them_bent():
     vectors = [np.array([[1, 0, 0], [np.cos(x), np.sin(x), 0]]) for x in angles]
     found = [float(resonance_argument(_moments(orbitals, 1, [0, 0], v), oxygen)[0]) for v in vectors]
     assert 90 <= np.degrees(angles[np.argmax(found)]) <= 110
+
+
+def test_a_hydrogen_shared_by_two_has_little_left_for_each():
+    """Atoms H, O, O: t_HO = t_HO' = 0.2, so that x = 2 at hydrogen; each oxygen, with hydrogen alone, x = ½."""
+    orbitals = Orbitals.of([1, 8], jnp.zeros(2))
+    species, pairs = jnp.asarray([0, 1, 1, 0]), (jnp.asarray([0, 0, 0]), jnp.asarray([1, 2, 0]))
+    source = np.sqrt(2 / 6)
+    at_hydrogen, at_oxygen = jnp.asarray([0.2, 0.2, 0.0]) / source, jnp.asarray([0.1, 0.1, 0.0])
+    mask = jnp.asarray([True, True, False])
+    from_oxygen, from_hydrogen = shared(orbitals, pairs, species, at_hydrogen, at_oxygen, mask)
+    np.testing.assert_allclose(from_hydrogen[:2], (2 / (1 + 2.0**4)) ** 0.25, rtol=1e-6)
+    np.testing.assert_allclose(from_oxygen[:2], 1.0, rtol=1e-6)
+    # a pair alone, near or far, shares with nobody
+    alone = shared(orbitals, (pairs[0][:1], pairs[1][:1]), species, jnp.zeros(1), jnp.zeros(1), mask[:1])
+    np.testing.assert_allclose(alone, 1.0)
 
 
 VALENCE = {

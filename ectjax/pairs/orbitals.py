@@ -6,28 +6,32 @@ atom i in the vector b = (√s, √(1 − s) u), u the direction towards it and 
 orbitals bond, ⅙ beside lone pairs, which take the s orbital, and 1 in s shells. The second moments of the surroundings
 over these orbitals (Ducastelle & Cyrot-Lackmann, J. Phys. Chem. Solids 31, 1295, 1970) are
 
-    M_i = Σ_jβ ω_jβ h_iβ(R_ij) c_j [b bᵀ + π_i π_j (0 ⊕ (1 − u uᵀ))],    c_j = √(v_j/n_j),
+    M_i = Σ_jβ ω_jβ h_iβ(R_ij) c_j ℓ_ij [b bᵀ + π_i π_j (0 ⊕ (1 − u uᵀ))],    c_j = √(v_j/n_j),
 
-with v_j of the n_j valence electrons unpaired, and π the overlap of orbitals side by side. k = (Tr M)²/Tr M² counts the
-orbitals in use: 1 for one neighbour, 2 for two at a right angle that meet p orbitals, 4 for a tetrahedron of sp³
-orbitals. An atom with v unpaired electrons can use about v of them, k_c. The bond energy Tr √M where k_c of k equal
-moments count is √(Tr M (k_c/k) k_c); here
+with v_j of the n_j valence electrons unpaired, and π the overlap of orbitals side by side. The neighbour has v_j bonds
+to give: with t_jk = h_j0(R_jk) c_k the density of the neutral atom k at j and x = Σ_k t_jk/(v_j t_ji), i gets the share
+ℓ_ij = [(1 + v_j⁻⁴)/(1 + x⁴)]^¼, 1 from an atom without other neighbours, 1/x from one that has many.
+
+k = (Tr M)²/Tr M² counts the orbitals in use: 1 for one neighbour, 2 for two at a right angle that meet p orbitals, 4
+for a tetrahedron of sp³ orbitals. An atom with v unpaired electrons can use about v of them, k_c. The bond energy Tr √M
+where k_c of k equal moments count is √(Tr M (k_c/k) k_c); here
 
     g = √(Tr M (k_c/k) k_c^τ) with τ < 1: orbitals on one atom are not independent.
 
-The numbers τ, s, the sharpness of k_c and the root in c_j are common to all elements. Densities in e/bohr³.
+The numbers τ and s, the powers in ℓ and k_c and the root in c_j are common to all elements. Densities in e/bohr³.
 """
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 SP3_SHARE, LONE_PAIR_SHARE = 0.25, 1.0 / 6.0
 SATURATION = 0.8
 CAP_BELOW, CAP_SHARPNESS = 0.4, 4
 NOBLE_GASES = (0, 2, 10, 18, 36)
 TRANSITION_ROW = range(21, 31)
+SCREENING_FLOOR = 1e-9  # e/bohr³
 CROSSOVER = 1e-7
 """e/bohr³; far below it k is taken for 1, so that g has finite slopes where no neighbour is."""
 TENSOR = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
@@ -42,6 +46,7 @@ class Orbitals(eqx.Module):
     pi: Float[Array, " E"]
     source: Float[Array, " E"]
     most: Float[Array, " E"]
+    bonds: Float[Array, " E"]
 
     @classmethod
     def of(cls, numbers, pi: Float[Array, " E"]) -> "Orbitals":
@@ -53,11 +58,12 @@ class Orbitals(eqx.Module):
             pi=jnp.where(has_p > 0, pi, 0.0),
             source=jnp.asarray(np.sqrt(unpaired / electrons)),
             most=jnp.asarray(np.maximum(unpaired, 1.0) - CAP_BELOW),
+            bonds=jnp.asarray(np.maximum(unpaired, 1.0)),
         )
 
     def at(self, species: Int[Array, " N"]) -> "Orbitals":
         """Those of atoms."""
-        return Orbitals(*(x[species] for x in (self.share, self.pi, self.source, self.most)))
+        return Orbitals(*(x[species] for x in (self.share, self.pi, self.source, self.most, self.bonds)))
 
 
 def valence(number: int) -> tuple[int, int, bool]:
@@ -70,14 +76,40 @@ def valence(number: int) -> tuple[int, int, bool]:
     return electrons, min(electrons, 8 - electrons), True
 
 
+def shared(
+    orbitals: Orbitals,
+    pairs: tuple[Int[Array, " P"], Int[Array, " P"]],
+    species: Int[Array, " N"],
+    at_i: Float[Array, " P"],
+    at_j: Float[Array, " P"],
+    mask: Bool[Array, " P"],
+) -> tuple[Float[Array, " P"], Float[Array, " P"]]:
+    """How much of itself atom j has left for i, and i for j, (P,) each: ℓ of the module's docstring from the densities
+    of the neutral atom j at i and i at j (P,); `mask` is False for padding."""
+    i, j = pairs
+    source, bonds = orbitals.source[species], orbitals.bonds[species]
+    floor = jnp.where(mask, SCREENING_FLOOR, 0.0)
+    at_i, at_j = at_i * source[j] + floor, at_j * source[i] + floor
+    total = jnp.zeros(species.shape[0], at_i.dtype).at[i].add(at_i).at[j].add(at_j)
+
+    def left(of, own):
+        p = CAP_SHARPNESS
+        crowding = total[of] / (bonds[of] * jnp.where(mask, own, 1.0))
+        return ((1.0 + bonds[of] ** -p) / (1.0 + crowding**p)) ** (1.0 / p)
+
+    return left(j, at_j), left(i, at_i)
+
+
 def bond_shapes(
     orbitals: Orbitals,
     species_i: Int[Array, " P"],
     species_j: Int[Array, " P"],
     vectors: Float[Array, "P 3"],
     distances: Float[Array, " P"],
+    left: tuple[Float[Array, " P"], Float[Array, " P"]],
 ) -> tuple[Float[Array, "K P"], Float[Array, "K P"]]:
-    """What a density h of atom j at atom i adds to the `MOMENTS` of i, and of i at j to those of j, per h."""
+    """What a density h of atom j at atom i adds to the `MOMENTS` of i, and of i at j to those of j, per h; `left` as
+    from `shared`."""
     i, j = orbitals.at(species_i), orbitals.at(species_j)
     u = vectors.T / distances
     products = jnp.stack([u[a] * u[b] for a, b in TENSOR])
@@ -85,11 +117,11 @@ def bond_shapes(
     side = i.pi * j.pi * (unit - products)
     one = jnp.ones_like(distances)[None]
 
-    def at(receiver: Orbitals, sender: Orbitals, towards):
+    def at(receiver: Orbitals, sender: Orbitals, towards, left):
         tensor = (1.0 - receiver.share) * products + side
-        return jnp.concatenate([one, sender.source * jnp.concatenate([one, towards, tensor])])
+        return jnp.concatenate([one, left * sender.source * jnp.concatenate([one, towards, tensor])])
 
-    return at(i, j, u), at(j, i, -u)
+    return at(i, j, u, left[0]), at(j, i, -u, left[1])
 
 
 def resonance_argument(moments: Float[Array, "N K"], orbitals: Orbitals) -> Float[Array, " N"]:
