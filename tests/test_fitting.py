@@ -12,7 +12,7 @@ from ectjax import load_model
 from ectjax.fitting.config import read_config
 from ectjax.fitting.crystals import crystal_data, crystal_predictions, read_crystals
 from ectjax.fitting.curves import read_diatomics
-from ectjax.fitting.molecules import g2_molecule, read_molecules
+from ectjax.fitting.molecules import g2_molecule, read_distorted, read_molecules
 from ectjax.fitting.objective import (
     CurveData,
     Data,
@@ -26,7 +26,7 @@ from ectjax.fitting.objective import (
     room_for_relaxed,
     springs,
 )
-from ectjax.fitting.run import _Checkpoint, validation_of
+from ectjax.fitting.run import _Checkpoint, training_weights, validation_of
 from ectjax.fitting.train import _value_and_jacobian, fit
 from ectjax.model import Parameters, assemble, build_basis
 from ectjax.parameters.store import FIELDS
@@ -100,7 +100,17 @@ def test_validation_molecules_are_not_trained_on(monkeypatch):
     monkeypatch.setattr(
         "ectjax.fitting.objective.curve_predictions", lambda model, data: (np.zeros((1, 8)), np.zeros(1))
     )
-    molecules = MoleculeData(None, None, -np.array([10.0, 25.0]), np.array([2, 4]), None, np.array([1.0, 0.0]))
+    still = np.zeros((2, 2, 3))
+    molecules = MoleculeData(
+        None,
+        still,
+        -np.array([10.0, 25.0]),
+        still,
+        np.array([2, 4]),
+        None,
+        np.array([1.0, 0.0]),
+        np.array([True, True]),
+    )
     curves = CurveData(None, None, np.zeros((1, 8)), np.ones(1), np.zeros(1), np.ones(1))
     numbers = Parameters.uniform(1)
     weights = Weights(molecule=4.0, breathing=0.25, measured=0.09)
@@ -126,8 +136,10 @@ def test_forces_and_deeper_minima_are_errors(monkeypatch):
     monkeypatch.setattr(where + "curve_predictions", lambda model, data: (np.zeros((1, 8)), np.zeros(1)))
     molecules = MoleculeData(
         species=None,
-        positions=None,
+        positions=np.zeros((2, 2, 3)),
         energies=-np.array([10.0, 25.0]),
+        gradients=np.zeros((2, 2, 3)),
+        minimum=np.array([True, True]),
         atoms=np.array([2, 4]),
         softness=np.stack([0.5 * np.eye(6)] * 2),
         trained=np.array([1.0, 0.0]),
@@ -142,6 +154,11 @@ def test_forces_and_deeper_minima_are_errors(monkeypatch):
     forces = np.zeros((6, 2))
     forces[2, 0], forces[5, 0] = 2 * np.sqrt(0.5) * 0.5 * np.array([2.0, 0.5]) / np.sqrt(2)
     expected = [[2 * 0.2, 0], [2 * 0.3 * -0.45, 0], [0, 0], [0, 0], [0, 0], *forces]
+    np.testing.assert_allclose(blocks[2].reshape(11, 2), expected, atol=1e-12)
+    # a distorted geometry has forces and a slope of its own
+    known = molecules._replace(gradients=0.5 * gradients, positions=np.ones((2, 2, 3)))
+    blocks, _ = residuals(numbers, None, Data(curves, known), weights, numbers)
+    expected[4:] = [[-2 * np.sqrt(weights.breathing) * 0.5 * 2.5 / 2, 0], *(0.5 * forces)]
     np.testing.assert_allclose(blocks[2].reshape(11, 2), expected, atol=1e-12)
 
 
@@ -159,6 +176,53 @@ def test_relaxed_geometries_fill_their_places(monkeypatch):
     assert filled.reached.tolist() == [[0, 1], [0, 1]] and not empty.reached.any()
     kept = relaxed_molecules(model, empty, 1)  # the stand-in does not say that it found a minimum
     np.testing.assert_array_equal(kept.relaxed, empty.relaxed)
+
+
+def test_shipped_distorted_geometries():
+    """Of training molecules only, forces that belong to an isolated molecule, costs below the limit of the script."""
+    frames, known = read_distorted(), {m.name: m for m in read_molecules()}
+    assert len(frames) == 60 and {known[f.parent].use for f in frames} == {"train"}
+    for frame in frames:
+        np.testing.assert_array_equal(frame.numbers, known[frame.parent].numbers)
+        np.testing.assert_allclose(frame.forces.sum(axis=0), 0.0, atol=0.06)  # of a grid of points
+        assert known[frame.parent].atomisation - 5.0 < frame.atomisation < known[frame.parent].atomisation + 0.1
+
+
+def test_distorted_geometries_are_not_relaxed(monkeypatch):
+    monkeypatch.setattr("ectjax.fitting.objective.relax", lambda atoms: pytest.fail("a distorted geometry was relaxed"))
+    basis = build_basis(["H", "C"])
+    frame = next(f for f in read_distorted() if f.parent == "CH3")
+    data = room_for_relaxed(molecule_data([frame], basis), 1)
+    assert not data.minimum[0]
+    np.testing.assert_allclose(data.gradients[0, :4], -frame.forces)
+    model = eqx.filter_jit(assemble)(basis, Parameters.uniform(2))
+    np.testing.assert_array_equal(relaxed_molecules(model, data).relaxed[0, 0], data.positions[0])
+
+
+def test_distorted_geometries_follow_their_molecules(tmp_path):
+    path = tmp_path / "fit.toml"
+    path.write_text(CONFIG + "[data]\nmolecules = true\ndistorted = true\n[train]\nvalidation = 0.4\nseed = 3\n")
+    config = read_config(path)
+    kept = {m.name for m, v in zip(config.molecules, validation_of(config), strict=True) if v}
+    parents = [m.parent for m in config.distorted]
+    assert parents and set(parents) <= {m.name for m in config.molecules}
+    weights = training_weights(config)
+    assert weights[len(config.molecules) :].tolist() == [0.0 if p in kept else 0.3 for p in parents]
+
+
+def test_distorted_geometries_need_forces_and_a_molecule(tmp_path):
+    from ase.build import molecule
+    from ase.io import write
+
+    atoms = molecule("CH3")
+    atoms.info["atomisation_ev"] = 12.0
+    write(tmp_path / "frames.extxyz", atoms)
+    with pytest.raises(ValueError, match=r"frame 1 .*lacks forces or its molecule="):
+        read_distorted(tmp_path / "frames.extxyz")
+    path = tmp_path / "fit.toml"
+    path.write_text(CONFIG + "[data]\ndistorted = true\n")
+    with pytest.raises(ValueError, match="distorted is given without molecules"):
+        read_config(path)
 
 
 def test_springs_resist_stretch_and_bend():
@@ -193,7 +257,7 @@ def _quadratic_fit(monkeypatch, **options):
     stand_in = _Quadratic(target=1.2, best=options.pop("best", 1.2))
     monkeypatch.setattr("ectjax.fitting.train._value_and_jacobian", stand_in)
     basis = SimpleNamespace(numbers=(1,))
-    data = Data(None, SimpleNamespace(trained=np.zeros(1)) if options.pop("validate", False) else None)
+    data = Data(None, SimpleNamespace(trained=np.zeros(1), minimum=np.ones(1, bool)) if options.pop("validate", False) else None)
     start = Parameters.uniform(1, a=0.0, b=0.5, sigma=0.5, kappa=0.0, m=1.0)
     return fit(basis, data, start, fixed=("b", "sigma", "kappa", "m", "anion"), **options), stand_in
 

@@ -24,6 +24,7 @@ from ase.io import read, write
 from ectjax.fitting.molecules import read_molecules
 
 FUNCTIONAL, BASIS = "pbe0", "def2-tzvp"
+METHOD = "PBE0/def2-TZVP, PySCF"
 SPREADS = (0.07, 0.14)
 VISITED_SHARES = (0.4, 1.0)
 MOST_HEAVY, MOST_COST = 4, 5.0
@@ -83,7 +84,7 @@ def main() -> None:
             print(f"{m.name} {n}: {cost:+.3f} eV", flush=True)
             if cost > MOST_COST:
                 continue
-            atoms.info = {"molecule": m.name, "frame": n, "atomisation_ev": m.atomisation - cost}
+            atoms.info = {"molecule": m.name, "frame": n, "atomisation_ev": m.atomisation - cost, "method": METHOD}
             atoms.calc = SinglePointCalculator(atoms, energy=cost - m.atomisation, forces=result[1])
             done.append(atoms)
             write(options.out, done, format="extxyz")

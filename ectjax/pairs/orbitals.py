@@ -6,7 +6,7 @@ atom i in the vector b = (√s, √(1 − s) u), u the direction towards it and 
 orbitals bond, ⅙ beside lone pairs, which take the s orbital, and 1 in s shells. The second moments of the surroundings
 over these orbitals (Ducastelle & Cyrot-Lackmann, J. Phys. Chem. Solids 31, 1295, 1970) are
 
-    M_i = Σ_jβ ω_jβ h_iβ(R_ij) c_j ℓ_ij [b bᵀ + π_i π_j (0 ⊕ (1 − u uᵀ))],    c_j = √(v_j/n_j),
+    M_i = Σ_jβ ω_jβ h_iβ(R_ij) c_j ℓ_ij ℓ_ji [b bᵀ + π_i π_j (0 ⊕ (1 − u uᵀ))],    c_j = √(v_j/n_j),
 
 with v_j of the n_j valence electrons unpaired, and π the overlap of orbitals side by side. The neighbour has v_j bonds
 to give: with t_jk = h_j0(R_jk) c_k the density of the neutral atom k at j and x = Σ_k t_jk/(v_j t_ji), i gets the share
@@ -31,6 +31,7 @@ SATURATION = 0.8
 CAP_BELOW, CAP_SHARPNESS = 0.4, 4
 NOBLE_GASES = (0, 2, 10, 18, 36)
 TRANSITION_ROW = range(21, 31)
+UNLIMITED = 1e6
 SCREENING_FLOOR = 1e-9  # e/bohr³
 CROSSOVER = 1e-7
 """e/bohr³; far below it k is taken for 1, so that g has finite slopes where no neighbour is."""
@@ -58,7 +59,7 @@ class Orbitals(eqx.Module):
             pi=jnp.where(has_p > 0, pi, 0.0),
             source=jnp.asarray(np.sqrt(unpaired / electrons)),
             most=jnp.asarray(np.maximum(unpaired, 1.0) - CAP_BELOW),
-            bonds=jnp.asarray(np.maximum(unpaired, 1.0)),
+            bonds=jnp.asarray([1.0 if z == 1 else UNLIMITED for z in numbers]),
         )
 
     def at(self, species: Int[Array, " N"]) -> "Orbitals":
@@ -83,9 +84,9 @@ def shared(
     at_i: Float[Array, " P"],
     at_j: Float[Array, " P"],
     mask: Bool[Array, " P"],
-) -> tuple[Float[Array, " P"], Float[Array, " P"]]:
-    """How much of itself atom j has left for i, and i for j, (P,) each: ℓ of the module's docstring from the densities
-    of the neutral atom j at i and i at j (P,); `mask` is False for padding."""
+) -> Float[Array, " P"]:
+    """How much of their bonds two atoms have left for each other (P,): ℓ_ij ℓ_ji of the module's docstring from the
+    densities of the neutral atom j at i and i at j (P,); `mask` is False for padding."""
     i, j = pairs
     source, bonds = orbitals.source[species], orbitals.bonds[species]
     floor = jnp.where(mask, SCREENING_FLOOR, 0.0)
@@ -97,7 +98,7 @@ def shared(
         crowding = total[of] / (bonds[of] * jnp.where(mask, own, 1.0))
         return ((1.0 + bonds[of] ** -p) / (1.0 + crowding**p)) ** (1.0 / p)
 
-    return left(j, at_j), left(i, at_i)
+    return left(j, at_j) * left(i, at_i)
 
 
 def bond_shapes(
@@ -106,7 +107,7 @@ def bond_shapes(
     species_j: Int[Array, " P"],
     vectors: Float[Array, "P 3"],
     distances: Float[Array, " P"],
-    left: tuple[Float[Array, " P"], Float[Array, " P"]],
+    left: Float[Array, " P"],
 ) -> tuple[Float[Array, "K P"], Float[Array, "K P"]]:
     """What a density h of atom j at atom i adds to the `MOMENTS` of i, and of i at j to those of j, per h; `left` as
     from `shared`."""
@@ -117,11 +118,11 @@ def bond_shapes(
     side = i.pi * j.pi * (unit - products)
     one = jnp.ones_like(distances)[None]
 
-    def at(receiver: Orbitals, sender: Orbitals, towards, left):
+    def at(receiver: Orbitals, sender: Orbitals, towards):
         tensor = (1.0 - receiver.share) * products + side
         return jnp.concatenate([one, left * sender.source * jnp.concatenate([one, towards, tensor])])
 
-    return at(i, j, u, left[0]), at(j, i, -u, left[1])
+    return at(i, j, u), at(j, i, -u)
 
 
 def resonance_argument(moments: Float[Array, "N K"], orbitals: Orbitals) -> Float[Array, " N"]:
