@@ -1,7 +1,5 @@
 """Table generation: the fit against known densities, the angular average, resuming, failures; PySCF where needed."""
 
-import functools
-
 import numpy as np
 import pytest
 
@@ -154,7 +152,7 @@ def fake_engine(symbol, recipe, neutral):
 
 
 def test_one_failure_does_not_stop_the_batch_and_a_rerun_keeps_what_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "fit_density", functools.partial(fit_density, **QUICK))
+    monkeypatch.setattr(build, "fit_density", lambda *given, **_: fit_density(*given, **QUICK))
     first = build_element("Li", ["-1", "+1"], tmp_path, engine=fake_engine)
     assert [(o.label, o.status) for o in first] == [("0", "built"), ("-1", "failed"), ("+1", "built")]
     assert load_element("Li", tmp_path).labels == ("0", "+1")
@@ -223,3 +221,42 @@ def test_helium_comes_out_right():
     assert np.sum(VOLUME_WEIGHTS * np.abs(made["+1"].density - exact)) < 5e-3
     # <r²> of helium's ground state, two electrons, from Pekeris: 2 · 1.19348
     assert np.sum(VOLUME_WEIGHTS * made["0"].density * RADII**2) == pytest.approx(2.38697, rel=3e-3)
+
+
+def test_core_functions_join_a_valence_basis():
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from ectjax.generate.pyscf_atom import atom
+
+    sizes = {name: atom("Ge", 0, 2, name).nao for name in ("cc-pVTZ-PP", "cc-pwCVTZ-PP", "aug-cc-pVTZ-DK")}
+    joined = atom("Ge", 0, 2, "aug-cc-pVTZ-DK + core of cc-pwCVTZ-PP").nao
+    assert joined - sizes["aug-cc-pVTZ-DK"] == sizes["cc-pwCVTZ-PP"] - sizes["cc-pVTZ-PP"] > 0
+
+
+def test_the_basis_limit_by_mp2_is_that_of_its_bases():
+    """Of helium: X⁻³ from triple to quadruple zeta; nothing is added where MP2 is all there is."""
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from pyscf import mp
+
+    from ectjax.generate.composite import basis_limit
+    from ectjax.generate.levels import Level
+    from ectjax.generate.reference import _mean_field
+
+    level = Level("cc-pVDZ", 0, limit=("cc-pVTZ", "cc-pVQZ"))
+    fields = [_mean_field("He", recipes("He")["0"], name, False, "He 0")[1] for name in (level.basis, *level.limit)]
+    small, triple, quadruple = (mp.MP2(field).run().e_corr for field in fields)
+    expected = fields[2].e_tot + (64 * quadruple - 27 * triple) / 37 - fields[0].e_tot - small
+    assert basis_limit(fields[1:], fields[0], level) == pytest.approx(expected, abs=1e-10)
+
+
+def test_a_rebuilt_ion_agrees_with_the_shipped_one(tmp_path):
+    """He⁺ and the bare nucleus from scratch: as cheap as it gets, by the same command as the whole set."""
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from ectjax.tables.compare import compare_elements
+
+    assert {o.status for o in build_element("He", ["+1", "+2"], tmp_path)} == {"built"}
+    differences = compare_elements(load_element("He"), load_element("He", tmp_path))
+    assert [x.label for x in differences] == ["0", "+1", "+2"]
+    assert all(x.agree for x in differences), differences

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .composite import basis_limit
 from .d_shell import IRREP, d_electrons, d_guess, d_population
 from .levels import level_of_theory
 from .low_spin import low_spin_change, valence_electrons
@@ -52,6 +53,7 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
     name, frozen = level.basis, level.frozen
     molecule, mean_field = _mean_field(symbol, recipe, name, level.relativistic, where)
     core = "X2C-" if level.relativistic else ""
+    added, beyond = _beyond(symbol, recipe, level, mean_field, where)
     if recipe.electrons - 2 * frozen <= 1:
         energy, matrix, method = mean_field.e_tot, _total(mean_field.make_rdm1()), f"{core}UHF"
     else:
@@ -77,10 +79,32 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
             method = f"{core}UCCSD(T){extrapolated} energy, UCCSD density"
         if frozen:
             method += f", {frozen} frozen core orbitals"
+    energy, method = energy + added, method + beyond
     homo = _highest_occupied(mean_field)
     if recipe.rydberg:
         name += " + 1 diffuse shell"
     return Reference(spherical_density(molecule, matrix, RADII), float(energy), method, name, homo)
+
+
+def _beyond(symbol, recipe, level, mean_field, where) -> tuple[float, str]:
+    """Energy (Hartree) that the level adds to coupled cluster in its basis, and how the method is described."""
+
+    def fields(*bases):
+        return tuple(_mean_field(symbol, recipe, basis, level.relativistic, where)[1] for basis in bases)
+
+    added, named = 0.0, ""
+    if all(level.limit):
+        added += basis_limit(fields(*level.limit), mean_field, level)
+        named += f", basis limit by MP2 in {level.limit[0]} and {level.limit[1]}"
+    basis, outer = level.core
+    if basis:
+        (large,) = fields(basis)
+        for frozen, sign in ((outer, 1), (level.frozen, -1)):
+            if recipe.electrons - 2 * frozen > 1:
+                correlated = _coupled_cluster(large, frozen, where, basis)
+                added += sign * float(correlated.e_corr + correlated.ccsd_t())
+        named += f", core down to {outer} frozen orbitals correlated in {basis}"
+    return added, named
 
 
 def _total(matrix) -> np.ndarray:

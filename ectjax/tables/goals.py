@@ -98,12 +98,13 @@ def reason(state: AtomicState) -> str:
     left_out = [] if "X2C" in state.method else ["relativity"]
     if "X2C" in state.method:
         left_out.append("spin-orbit coupling")
-    if "frozen" in state.method or state.method.endswith("UHF"):
+    if ("frozen" in state.method or state.method.endswith("UHF")) and "core down to" not in state.method:
         left_out.insert(0, "core–valence correlation")
     if "diffuse shell" in state.basis:
         left_out.insert(0, "more diffuse functions")
     if triple_zeta(state):
-        left_out.insert(0, "functions beyond triple zeta")
+        beyond = " beyond what MP2 says" if "basis limit by MP2" in state.method else ""
+        left_out.insert(0, f"functions beyond triple zeta{beyond}")
     if any(shell in state.configuration for shell in ("3d2", "3d3", "3d4", "3d5", "3d6", "3d7", "3d8", "3d9")):
         left_out.append("further determinants")
     return "left out: " + ", ".join(left_out) + "; measured levels averaged over J or lowest J"
