@@ -14,13 +14,13 @@ def basis_limit(limit: tuple, start, level: Level) -> float:
 
     The SCF energy is taken from the larger basis, the correlation energy is extrapolated by X⁻³.
     """
-    (_, smaller), (scf, larger) = (_mp2(mean_field, level) for mean_field in limit)
-    return scf + larger + (larger - smaller) * 27 / 37 - sum(_mp2(start, level))
+    smaller, larger = (mp2_energy(mean_field, level.frozen) for mean_field in limit)
+    before = float(start.e_tot) + mp2_energy(start, level.frozen)
+    return float(limit[1].e_tot) + larger + (larger - smaller) * 27 / 37 - before
 
 
-def _mp2(mean_field, level: Level) -> tuple[float, float]:
+def mp2_energy(mean_field, frozen: int) -> float:
+    """Correlation energy of second order (Hartree)."""
     from pyscf import mp
 
-    correlated = mp.MP2(mean_field, frozen=level.frozen or None)
-    correlated.kernel(with_t2=False)
-    return float(mean_field.e_tot), float(correlated.e_corr)
+    return float(mp.MP2(mean_field, frozen=frozen or None).kernel(with_t2=False)[0])

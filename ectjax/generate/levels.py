@@ -25,7 +25,9 @@ class Level:
     limit: tuple[str, str] = ("", "")
     """Triple- and quadruple-zeta basis in which MP2 is taken to the basis limit; ("", "") for none."""
     core: tuple[str, int] = ("", 0)
-    """Basis and frozen orbitals of a core-correlation correction by coupled cluster; ("", 0) for none."""
+    """Basis and frozen orbitals of a correction for the correlation of outer core shells; ("", 0) for none."""
+    core_by: str = "UCCSD(T)"
+    """Method of that correction, "UCCSD(T)" or "MP2"."""
 
     @property
     def weight(self) -> float:
@@ -79,8 +81,10 @@ def level_of_theory(symbol: str) -> Level:
     # the filled 3d shell of gallium is close enough to the valence to be correlated
     if z == 31:
         return _pair("aug-cc-pVQZ-DK", 9, relativistic=True, small_triples=True)
-    core = (f"aug-cc-pVTZ-DK{CORE_OF}cc-pwCVTZ-PP", 9) if symbol in {"Ge", "Br"} else ("", 0)
-    return replace(_pair("aug-cc-pVQZ-DK", 14, relativistic=True, small_triples=True), core=core)
+    level = _pair("aug-cc-pVQZ-DK", 14, relativistic=True, small_triples=True)
+    if z == 36:
+        return level
+    return replace(level, core=(f"aug-cc-pVTZ-DK{CORE_OF}cc-pwCVTZ-PP", 9), core_by="MP2")
 
 
 def _pair(basis: str, frozen: int, **options) -> Level:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .composite import basis_limit
+from .composite import basis_limit, mp2_energy
 from .d_shell import IRREP, d_electrons, d_guess, d_population
 from .levels import level_of_theory
 from .low_spin import low_spin_change, valence_electrons
@@ -100,10 +100,14 @@ def _beyond(symbol, recipe, level, mean_field, where) -> tuple[float, str]:
     if basis:
         (large,) = fields(basis)
         for frozen, sign in ((outer, 1), (level.frozen, -1)):
-            if recipe.electrons - 2 * frozen > 1:
+            if recipe.electrons - 2 * frozen <= 1:
+                continue
+            if level.core_by == "MP2":
+                added += sign * mp2_energy(large, frozen)
+            else:
                 correlated = _coupled_cluster(large, frozen, where, basis)
                 added += sign * float(correlated.e_corr + correlated.ccsd_t())
-        named += f", core down to {outer} frozen orbitals correlated in {basis}"
+        named += f", core down to {outer} frozen orbitals by {level.core_by} in {basis}"
     return added, named
 
 
