@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ectjax.generate import build
+from ectjax.generate import build, spin_orbit
 from ectjax.generate.build import build_element, decay_exponent, measured_energy
 from ectjax.generate.d_shell import d_electrons, d_population
 from ectjax.generate.fit import _LAYOUTS, fit_density
@@ -260,3 +260,37 @@ def test_a_rebuilt_ion_agrees_with_the_shipped_one(tmp_path):
     differences = compare_elements(load_element("He"), load_element("He", tmp_path))
     assert [x.label for x in differences] == ["0", "+1", "+2"]
     assert all(x.agree for x in differences), differences
+
+
+def test_lowest_levels_follow_hund(monkeypatch):
+    """In units of ζ: p¹ and p² −1, p⁴ and p⁵ −½, sp² ⁴P −5/6, nothing for S and D terms."""
+    monkeypatch.setattr(spin_orbit, "coupling_constant", lambda mean_field: 1.0)
+    expected = {
+        ("Ge", "+1"): -1.0, ("As", "+1"): -1.0, ("As", "0"): 0.0, ("Se", "0"): -0.5, ("Br", "0"): -0.5,
+        ("Br", "-1"): 0.0, ("Br", "0*"): -0.5, ("Ge", "0"): -1.0, ("Ga", "0*"): -5 / 6, ("Ge", "0**"): 0.0,
+    }  # fmt: skip
+    for (symbol, label), value in expected.items():
+        assert spin_orbit.lowest_level(None, recipes(symbol)[label]) == pytest.approx(value, abs=1e-12), symbol
+
+
+def test_the_coupling_constant_of_hydrogen_is_exact():
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from pyscf.lib import param
+
+    from ectjax.generate.reference import _mean_field
+
+    _, mean_field = _mean_field("H", recipes("H")["0*"], "d-aug-cc-pVQZ", False, "H 0*")
+    exact = param.LIGHT_SPEED**-2 / 48  # α² Z⁴ / 2n³l(l+½)(l+1)
+    assert spin_orbit.coupling_constant(mean_field) == pytest.approx(exact, rel=0.03)
+
+
+def test_a_fit_above_its_goal_is_repeated():
+    def error(**more):
+        fit = fit_density(two_shells(), 3, 3, 1.26, **QUICK, **more)
+        assert count_error(*fit.terms, 3) < 1e-10 and smallest(*fit.terms) >= 0
+        return np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - two_shells()))
+
+    plain = error()
+    assert error(goal=plain) == plain
+    assert error(goal=0.8 * plain) < plain

@@ -142,7 +142,7 @@ def fit_density(
     if least > goal:
         emphasise()
         if least > goal:
-            search(_D_LAYOUTS, lowest=0.3)
+            search(_D_LAYOUTS, lowest=0.9)
             emphasise()
     return best[2]
 

@@ -28,6 +28,8 @@ class Level:
     """Basis and frozen orbitals of a correction for the correlation of outer core shells; ("", 0) for none."""
     core_by: str = "UCCSD(T)"
     """Method of that correction, "UCCSD(T)" or "MP2"."""
+    spin_orbit: bool = False
+    """Whether energies are those of the lowest level J, not of the term's centre; only with `core`."""
 
     @property
     def weight(self) -> float:
@@ -84,7 +86,8 @@ def level_of_theory(symbol: str) -> Level:
     level = _pair("aug-cc-pVQZ-DK", 14, relativistic=True, small_triples=True)
     if z == 36:
         return level
-    return replace(level, core=(f"aug-cc-pVTZ-DK{CORE_OF}cc-pwCVTZ-PP", 9), core_by="MP2")
+    core = (f"aug-cc-pVTZ-DK{CORE_OF}cc-pwCVTZ-PP", 9)
+    return replace(level, core=core, core_by="MP2", spin_orbit=True)
 
 
 def _pair(basis: str, frozen: int, **options) -> Level:

@@ -9,7 +9,8 @@ from .d_shell import IRREP, d_electrons, d_guess, d_population
 from .levels import level_of_theory
 from .low_spin import low_spin_change, valence_electrons
 from .pyscf_atom import RADII, atom, spherical_density
-from .states import Recipe
+from .spin_orbit import lowest_level
+from .states import Recipe, recipes
 
 _MEMORY = 9000
 """Megabytes for coupled cluster; enough to keep the integrals of 150 functions in memory."""
@@ -44,6 +45,10 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
         if neutral is None:
             raise ValueError(f"{where} is computed relative to the neutral ground state; build state 0 first")
         energy, change = low_spin_change(symbol, recipe)
+        level = level_of_theory(symbol)
+        if level.spin_orbit:  # the change is between the centres of the two terms
+            ground = recipes(symbol)["0"]
+            energy -= lowest_level(_mean_field(symbol, ground, level.core[0], level.relativistic, where)[1], ground)
         electrons = valence_electrons(recipe)
         splitting = f"{recipe.term} - ground term by state-averaged CASSCF({electrons},4), NEVPT2 and FCI"
         method = f"{neutral.method}; {splitting}"
@@ -108,6 +113,9 @@ def _beyond(symbol, recipe, level, mean_field, where) -> tuple[float, str]:
                 correlated = _coupled_cluster(large, frozen, where, basis)
                 added += sign * float(correlated.e_corr + correlated.ccsd_t())
         named += f", core down to {outer} frozen orbitals by {level.core_by} in {basis}"
+        if level.spin_orbit:
+            added += lowest_level(large, recipe)
+            named += ", lowest level by spin-orbit coupling"
     return added, named
 
 

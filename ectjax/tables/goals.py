@@ -96,7 +96,7 @@ def reason(state: AtomicState) -> str:
     if "NEVPT2" in state.method:
         return "splitting of the terms in a small active space and basis"
     left_out = [] if "X2C" in state.method else ["relativity"]
-    if "X2C" in state.method:
+    if "X2C" in state.method and "spin-orbit" not in state.method:
         left_out.append("spin-orbit coupling")
     if ("frozen" in state.method or state.method.endswith("UHF")) and "core down to" not in state.method:
         left_out.insert(0, "core–valence correlation")

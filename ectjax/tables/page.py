@@ -35,7 +35,9 @@ shipped files, state by state.
 * "Basis limit by MP2": SCF in the larger of the two bases, MP2 extrapolated from both, and what coupled cluster adds
   to MP2 in the basis of the density. "Core down to": the correlation energy that the method named there gains, in the
   basis named there, when only so many orbitals are frozen; "+ core of cc-pwCVTZ-PP" are the tight functions that this
-  basis has beyond cc-pVTZ-PP. Both change energies only.
+  basis has beyond cc-pVTZ-PP. "Lowest level by spin-orbit coupling": first order, with ζ = (α²/2) ⟨(1/r) dV/dr⟩ of the
+  open p orbital in the field of the nucleus and the other electrons; measured ionisation energies join lowest levels.
+  All three change energies only.
 * Densities: UCCSD one-particle density matrix (lambda equations solved), averaged over angles in closed form: only
   pairs of shells with the same angular momentum enter, averaged over m.
 * Open d shells: every high-spin ground term of d^n is one determinant of real orbitals with pure L (d2: z2 x2-y2;
