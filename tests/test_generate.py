@@ -7,11 +7,12 @@ from ectjax.generate import build, spin_orbit
 from ectjax.generate.build import build_element, decay_exponent, measured_energy
 from ectjax.generate.d_shell import d_electrons, d_population
 from ectjax.generate.fit import _LAYOUTS, fit_density
+from ectjax.generate.levels import level_of_theory
 from ectjax.generate.occupations import aufbau, d_block
 from ectjax.generate.pyscf_atom import RADII, VOLUME_WEIGHTS, spherical_density
 from ectjax.generate.reference import Reference, compute
 from ectjax.generate.states import recipes
-from ectjax.tables import load_element
+from ectjax.tables import available_elements, load_element
 from ectjax.tables.verify import count_error, cusp_error, evaluate, smallest
 from ectjax.units import HARTREE_IN_EV
 
@@ -294,3 +295,27 @@ def test_a_fit_above_its_goal_is_repeated():
     plain = error()
     assert error(goal=plain) == plain
     assert error(goal=0.8 * plain) < plain
+
+
+@pytest.mark.parametrize("symbol", available_elements())
+def test_the_shipped_states_are_those_of_the_recipes(symbol):
+    """Term, configuration, basis and the parts of the method are what 'ectjax tables build' would make today."""
+    known, level = recipes(symbol), level_of_theory(symbol)
+    for state in load_element(symbol).states:
+        recipe = known[state.label]
+        assert (state.term, state.electrons) == (recipe.term, recipe.electrons)
+        assert state.configuration == (recipe.configuration or "bare nucleus")
+        if not recipe.electrons or recipe.exact:
+            continue
+        assert state.basis.split(" + ")[0] == level.basis
+        for named, wanted in (
+            ("basis limit by MP2", bool(level.limit[0])),
+            (
+                f"core down to {level.core[1]} frozen orbitals by {level.core_by} in {level.core[0]}",
+                bool(level.core[0]),
+            ),
+            ("spin-orbit", level.spin_orbit),
+            ("X2C", level.relativistic),
+            (f"{level.frozen} frozen core orbitals", "UCCSD" in state.method.split(",")[0] and level.frozen > 0),
+        ):
+            assert (named in state.method) == wanted, f"{symbol} {state.label}: {named}"

@@ -11,7 +11,7 @@ VOLUME_WEIGHTS = 4 * np.pi * RADII**3 * np.log(RADII[1] / RADII[0])
 """∫f d³r = Σ VOLUME_WEIGHTS f: the trapezoidal rule in ln r, exponentially accurate for densities."""
 
 
-def atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
+def atom(symbol, charge, spin, basis, extra_diffuse=0, symmetry=False):
     """The PySCF molecule of one atom in a basis of the Basis Set Exchange; ValueError if either is missing."""
     try:
         import basis_set_exchange as bse
@@ -30,7 +30,7 @@ def atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
 
     valence, _, core = basis.partition(CORE_OF)
     family = valence.removesuffix("(spdf)")
-    shells = shells_of(family, 1 if extra_diffuse else 0)
+    shells = shells_of(family, extra_diffuse)
     if family != valence:
         shells = [shell for shell in shells if shell[0] <= 3]
     if core:

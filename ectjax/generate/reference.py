@@ -87,7 +87,7 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
     energy, method = energy + added, method + beyond
     homo = _highest_occupied(mean_field)
     if recipe.rydberg:
-        name += " + 1 diffuse shell"
+        name += f" + {recipe.rydberg} diffuse shell{'s' * (recipe.rydberg > 1)}"
     return Reference(spherical_density(molecule, matrix, RADII), float(energy), method, name, homo)
 
 
