@@ -30,6 +30,12 @@ NOT_PLANNED = (
 """States that a complete set would have and that have no recipe, with the reason."""
 
 
+_KEPT = {
+    ("N", "-1"): "kept because shipped parameter sets were fitted with it; built anew it comes out at 0.0045",
+}
+"""States whose fit error is known and mended by 'ectjax tables build'."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure of one state beside its goal; `limit` is the largest allowed magnitude."""
@@ -65,6 +71,7 @@ def figures(element: Element) -> Iterator[Figure]:
         if not state.fit or not state.electrons:
             continue
         many = "more shells than the number of terms resolves" if not light else "a loosely bound electron's long tail"
+        many = _KEPT.get((element.symbol, state.label), many)
         goal = "fit error to neon (e)" if light else "fit error beyond neon (e)"
         yield figure(goal, state.fit.get("l1", 0.0), FIT_ERROR_LIGHT if light else FIT_ERROR_LIMIT, many)
         for key, name in (("r", "<r> (relative)"), ("r2", "<r²> (relative)"), ("inverse_r", "<1/r> (relative)")):
