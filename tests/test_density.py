@@ -77,7 +77,7 @@ def test_constraints_hold_and_nothing_allowed_fits_better(mixture):
         *CO, mixture.points, mixture.volumes, mixture.density * (1 + 0.1 * np.sin(3 * mixture.points[:, 2]))
     )
     weight = rng.uniform(0.2, 1.0, len(noisy.points))
-    fit = fit_weights(noisy, weight=weight)
+    fit = fit_weights(noisy, states=["-1", "0", "+1", "+2", "0*", "0**"], weight=weight)
     assert fit.converged and fit.weights.min() >= 0
     np.testing.assert_allclose(fit.weights.sum(axis=1), 1, atol=1e-12)
     assert fit.charges.sum() == pytest.approx(0, abs=1e-12) and fit.electrons == pytest.approx(14, abs=1e-11)

@@ -1,19 +1,18 @@
 """Table generation: the fit against known densities, the angular average, resuming, failures; PySCF where needed."""
 
-import functools
-
 import numpy as np
 import pytest
 
-from ectjax.generate import build
+from ectjax.generate import build, spin_orbit
 from ectjax.generate.build import build_element, decay_exponent, measured_energy
 from ectjax.generate.d_shell import d_electrons, d_population
 from ectjax.generate.fit import _LAYOUTS, fit_density
+from ectjax.generate.levels import level_of_theory
 from ectjax.generate.occupations import aufbau, d_block
 from ectjax.generate.pyscf_atom import RADII, VOLUME_WEIGHTS, spherical_density
 from ectjax.generate.reference import Reference, compute
 from ectjax.generate.states import recipes
-from ectjax.tables import load_element
+from ectjax.tables import available_elements, load_element
 from ectjax.tables.verify import count_error, cusp_error, evaluate, smallest
 from ectjax.units import HARTREE_IN_EV
 
@@ -154,7 +153,7 @@ def fake_engine(symbol, recipe, neutral):
 
 
 def test_one_failure_does_not_stop_the_batch_and_a_rerun_keeps_what_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "fit_density", functools.partial(fit_density, **QUICK))
+    monkeypatch.setattr(build, "fit_density", lambda *given, **_: fit_density(*given, **QUICK))
     first = build_element("Li", ["-1", "+1"], tmp_path, engine=fake_engine)
     assert [(o.label, o.status) for o in first] == [("0", "built"), ("-1", "failed"), ("+1", "built")]
     assert load_element("Li", tmp_path).labels == ("0", "+1")
@@ -223,3 +222,100 @@ def test_helium_comes_out_right():
     assert np.sum(VOLUME_WEIGHTS * np.abs(made["+1"].density - exact)) < 5e-3
     # <r²> of helium's ground state, two electrons, from Pekeris: 2 · 1.19348
     assert np.sum(VOLUME_WEIGHTS * made["0"].density * RADII**2) == pytest.approx(2.38697, rel=3e-3)
+
+
+def test_core_functions_join_a_valence_basis():
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from ectjax.generate.pyscf_atom import atom
+
+    sizes = {name: atom("Ge", 0, 2, name).nao for name in ("cc-pVTZ-PP", "cc-pwCVTZ-PP", "aug-cc-pVTZ-DK")}
+    joined = atom("Ge", 0, 2, "aug-cc-pVTZ-DK + core of cc-pwCVTZ-PP").nao
+    assert joined - sizes["aug-cc-pVTZ-DK"] == sizes["cc-pwCVTZ-PP"] - sizes["cc-pVTZ-PP"] > 0
+
+
+def test_the_basis_limit_by_mp2_is_that_of_its_bases():
+    """Of helium: X⁻³ from triple to quadruple zeta; nothing is added where MP2 is all there is."""
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from pyscf import mp
+
+    from ectjax.generate.composite import basis_limit
+    from ectjax.generate.levels import Level
+    from ectjax.generate.reference import _mean_field
+
+    level = Level("cc-pVDZ", 0, limit=("cc-pVTZ", "cc-pVQZ"))
+    fields = [_mean_field("He", recipes("He")["0"], name, False, "He 0")[1] for name in (level.basis, *level.limit)]
+    small, triple, quadruple = (mp.MP2(field).run().e_corr for field in fields)
+    expected = fields[2].e_tot + (64 * quadruple - 27 * triple) / 37 - fields[0].e_tot - small
+    assert basis_limit(fields[1:], fields[0], level) == pytest.approx(expected, abs=1e-10)
+
+
+def test_a_rebuilt_ion_agrees_with_the_shipped_one(tmp_path):
+    """He⁺ and the bare nucleus from scratch: as cheap as it gets, by the same command as the whole set."""
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from ectjax.tables.compare import compare_elements
+
+    assert {o.status for o in build_element("He", ["+1", "+2"], tmp_path)} == {"built"}
+    differences = compare_elements(load_element("He"), load_element("He", tmp_path))
+    assert [x.label for x in differences] == ["0", "+1", "+2"]
+    assert all(x.agree for x in differences), differences
+
+
+def test_lowest_levels_follow_hund(monkeypatch):
+    """In units of ζ: p¹ and p² −1, p⁴ and p⁵ −½, sp² ⁴P −5/6, nothing for S and D terms."""
+    monkeypatch.setattr(spin_orbit, "coupling_constant", lambda mean_field: 1.0)
+    expected = {
+        ("Ge", "+1"): -1.0, ("As", "+1"): -1.0, ("As", "0"): 0.0, ("Se", "0"): -0.5, ("Br", "0"): -0.5,
+        ("Br", "-1"): 0.0, ("Br", "0*"): -0.5, ("Ge", "0"): -1.0, ("Ga", "0*"): -5 / 6, ("Ge", "0**"): 0.0,
+    }  # fmt: skip
+    for (symbol, label), value in expected.items():
+        assert spin_orbit.lowest_level(None, recipes(symbol)[label]) == pytest.approx(value, abs=1e-12), symbol
+
+
+def test_the_coupling_constant_of_hydrogen_is_exact():
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from pyscf.lib import param
+
+    from ectjax.generate.reference import _mean_field
+
+    _, mean_field = _mean_field("H", recipes("H")["0*"], "d-aug-cc-pVQZ", False, "H 0*")
+    exact = param.LIGHT_SPEED**-2 / 48  # α² Z⁴ / 2n³l(l+½)(l+1)
+    assert spin_orbit.coupling_constant(mean_field) == pytest.approx(exact, rel=0.03)
+
+
+def test_a_fit_above_its_goal_is_repeated():
+    def error(**more):
+        fit = fit_density(two_shells(), 3, 3, 1.26, **QUICK, **more)
+        assert count_error(*fit.terms, 3) < 1e-10 and smallest(*fit.terms) >= 0
+        return np.sum(VOLUME_WEIGHTS * np.abs(evaluate(*fit.terms, RADII) - two_shells()))
+
+    plain = error()
+    assert error(goal=plain) == plain
+    assert error(goal=0.8 * plain) < plain
+
+
+@pytest.mark.parametrize("symbol", available_elements())
+def test_the_shipped_states_are_those_of_the_recipes(symbol):
+    """Term, configuration, basis and the parts of the method are what 'ectjax tables build' would make today."""
+    known, level = recipes(symbol), level_of_theory(symbol)
+    for state in load_element(symbol).states:
+        recipe = known[state.label]
+        assert (state.term, state.electrons) == (recipe.term, recipe.electrons)
+        assert state.configuration == (recipe.configuration or "bare nucleus")
+        if not recipe.electrons or recipe.exact:
+            continue
+        assert state.basis.split(" + ")[0] == level.basis
+        for named, wanted in (
+            ("basis limit by MP2", bool(level.limit[0])),
+            (
+                f"core down to {level.core[1]} frozen orbitals by {level.core_by} in {level.core[0]}",
+                bool(level.core[0]),
+            ),
+            ("spin-orbit", level.spin_orbit),
+            ("X2C", level.relativistic),
+            (f"{level.frozen} frozen core orbitals", "UCCSD" in state.method.split(",")[0] and level.frozen > 0),
+        ):
+            assert (named in state.method) == wanted, f"{symbol} {state.label}: {named}"

@@ -143,3 +143,20 @@ def test_goals_name_what_misses_and_why(tmp_path):
     assert "H +1  ionisation step" in result.output and "left out" in result.output
     nothing = run("goals", "--path", tmp_path / "nowhere")
     assert isinstance(nothing.exception, ValueError) and "no tables" in str(nothing.exception)
+
+
+def test_compare_passes_and_fails(folder):
+    import dataclasses
+
+    from ectjax.tables import Element, write_table
+
+    result = run("compare", folder)
+    assert result.exit_code == 0, result.output
+    assert "0 differ" in result.output
+    assert run("compare", folder / "H.h5").exit_code == 0
+    hydrogen = load_element("H")
+    moved = dataclasses.replace(hydrogen.state("-1"), energy_computed=-0.03)
+    write_table(Element("H", 1, (hydrogen.state("0"), moved)), folder / "H.h5")
+    told = str(run("compare", folder).exception)
+    assert "1 of 2 states differ" in told and "H -1" in told
+    assert "no tables" in str(run("compare", folder / "nowhere").exception)

@@ -1,4 +1,4 @@
-"""`ectjax tables`: list, show, plot, build and verify the atomic tables."""
+"""`ectjax tables`: list, show, plot, build, compare and verify the atomic tables."""
 
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..tables import SYMBOLS, available_elements, load_element, symbol_of, table_directory
+from ..tables.compare import ENERGY_TOLERANCE_EV, compare_elements
 from ..tables.goals import missing_states, tally
 from ..tables.store import read_table
 from ..tables.verify import energy_difference_ev, verify_element
@@ -208,6 +209,35 @@ def verify(path: PathOption = None) -> None:
     console.print(f"{checked} states in {len(files)} files checked, {len(bad)} wrong")
     if bad:
         raise ValueError(f"{len(bad)} wrong: {', '.join(bad)}; rebuild with 'ectjax tables build EL --force'")
+
+
+@tables_app.command()
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Table file or folder of another build.")],
+    path: PathOption = None,
+) -> None:
+    """Compare another build of the tables, state by state. Exit code 2 if they differ by more than the fits allow."""
+    symbols = (read_table(folder).symbol,) if folder.is_file() else available_elements(folder)
+    if not symbols:
+        raise ValueError(f"no tables in {folder}; make some with 'ectjax tables build EL --out {folder}'")
+    table = Table("element", "state", "energy (eV)", "decay (relative)", "density (e)", "allowed (e)", box=None)
+    differ, count = [], 0
+    for symbol in symbols:
+        for found in compare_elements(load_element(symbol, path), load_element(symbol, folder)):
+            count += 1
+            if not found.agree:
+                differ.append(f"{found.symbol} {found.label}")
+            table.add_row(
+                found.symbol, found.label, f"{found.energy:+.1e}", f"{found.decay:+.1e}", f"{found.density:.1e}",
+                f"{found.limit:g}",
+            )  # fmt: skip
+    console.print(table)
+    console.print(f"{count} states of {len(symbols)} elements compared, {len(differ)} differ")
+    if differ:
+        raise ValueError(
+            f"{len(differ)} of {count} states differ by more than {ENERGY_TOLERANCE_EV:g} eV or the fit's tolerance: "
+            f"{', '.join(differ)}; rebuild them with 'ectjax tables build EL --force'"
+        )
 
 
 @tables_app.command()

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..tables import AtomicState, Element, read_table, symbol_of, write_table
-from ..tables.verify import evaluate, verify_state
+from ..tables.goals import FIT_ERROR_LIGHT
+from ..tables.verify import FIT_ERROR_LIMIT, evaluate, verify_state
 from ..units import HARTREE_IN_EV
 from .fit import Fit, fit_density
 from .low_spin import low_spin_change
@@ -99,7 +100,8 @@ def make_state(
         }[recipe.exact]
         fit = Fit(np.array(coefficients), np.array(powers), np.full(len(powers), decay))
     else:
-        fit = fit_density(reference.density, number, recipe.electrons, decay)
+        goal = FIT_ERROR_LIGHT if number <= 10 else FIT_ERROR_LIMIT
+        fit = fit_density(reference.density, number, recipe.electrons, decay, goal=goal)
     charge, excitation = recipe.charge, recipe.label.count("*")
     state = AtomicState(
         label=recipe.label,

@@ -1,8 +1,11 @@
 """Which basis, core and Hamiltonian each element is computed with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..tables import NUMBERS
+
+CORE_OF = " + core of "
+"""Between two names of bases: the first, with the functions that the second has beyond its valence family."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,14 @@ class Level:
     """Whether the one-electron Hamiltonian is scalar relativistic (X2C)."""
     small_triples: bool = False
     """(T) in the smaller basis only: it changes by meV from there on, and is half of the computing time."""
+    limit: tuple[str, str] = ("", "")
+    """Triple- and quadruple-zeta basis in which MP2 is taken to the basis limit; ("", "") for none."""
+    core: tuple[str, int] = ("", 0)
+    """Basis and frozen orbitals of a correction for the correlation of outer core shells; ("", 0) for none."""
+    core_by: str = "UCCSD(T)"
+    """Method of that correction, "UCCSD(T)" or "MP2"."""
+    spin_orbit: bool = False
+    """Whether energies are those of the lowest level J, not of the term's centre; only with `core`."""
 
     @property
     def weight(self) -> float:
@@ -46,27 +57,37 @@ def level_of_theory(symbol: str) -> Level:
         return Level("aug-cc-pCVQZ(spdf)", 0)
     if symbol == "Na":
         return _pair("aug-cc-pCVQZ", 1, small_triples=True)
+    if z == 10:
+        return _pair("aug-cc-pVQZ", 1)
     if symbol == "Cl":
         return _pair("aug-cc-pV(Q+d)Z", 5)
-    # triple zeta so far for the lighter ones of these; replace the letter to raise it
+    # triple zeta so far for these; replace the letter to raise it
     if z == 4:
         return _pair("aug-cc-pCVTZ", 0)
-    if z <= 10:
+    if z == 5:
         return _pair("aug-cc-pVTZ", 1)
     if z == 12:
         return _pair("aug-cc-pCVTZ", 1)
     if z < 18:
-        return _pair("aug-cc-pV(T+d)Z", 5)
+        # the 2p shell of aluminium, whose +3 ion is asked for, is close enough to count
+        return replace(_pair("aug-cc-pV(T+d)Z", 5), core=("aug-cc-pwCVTZ", 1) if z == 13 else ("", 0))
     if z == 18:
         return _pair("aug-cc-pV(Q+d)Z", 5, small_triples=True)
     if z <= 20:
         return Level("aug-cc-pwCVTZ-X2C", 5, "aug-cc-pwCVDZ-X2C", relativistic=True)
     if z <= 30:
         # 3s and 3p have to be correlated: they lie so close to 3d that its ionisation is off by 1 eV otherwise
+        if symbol in {"Sc", "Co", "Ni", "Cu"}:
+            return Level("cc-pVTZ-DK", 5, relativistic=True, limit=("cc-pwCVTZ-DK", "cc-pwCVQZ-DK"))
         return _pair("cc-pVTZ-DK", 5, relativistic=True, small_triples=True)
     # the filled 3d shell of gallium is close enough to the valence to be correlated
-    frozen = 9 if z == 31 else 14
-    return _pair("aug-cc-pVQZ-DK", frozen, relativistic=True, small_triples=True)
+    if z == 31:
+        return _pair("aug-cc-pVQZ-DK", 9, relativistic=True, small_triples=True)
+    level = _pair("aug-cc-pVQZ-DK", 14, relativistic=True, small_triples=True)
+    if z == 36:
+        return level
+    core = (f"aug-cc-pVTZ-DK{CORE_OF}cc-pwCVTZ-PP", 9)
+    return replace(level, core=core, core_by="MP2", spin_orbit=True)
 
 
 def _pair(basis: str, frozen: int, **options) -> Level:

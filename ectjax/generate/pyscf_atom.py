@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .levels import CORE_OF
+
 _POINTS = 1600
 RADII = np.exp(np.linspace(np.log(1e-6), np.log(90.0), _POINTS))
 """Radial grid of every reference density, bohr, uniform in ln r."""
@@ -9,7 +11,7 @@ VOLUME_WEIGHTS = 4 * np.pi * RADII**3 * np.log(RADII[1] / RADII[0])
 """∫f d³r = Σ VOLUME_WEIGHTS f: the trapezoidal rule in ln r, exponentially accurate for densities."""
 
 
-def atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
+def atom(symbol, charge, spin, basis, extra_diffuse=0, symmetry=False):
     """The PySCF molecule of one atom in a basis of the Basis Set Exchange; ValueError if either is missing."""
     try:
         import basis_set_exchange as bse
@@ -18,16 +20,22 @@ def atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
         raise ValueError(
             f"building tables needs {error.name}; install it with: pip install pyscf basis_set_exchange"
         ) from None
-    family = basis.removesuffix("(spdf)")
-    try:
-        text = bse.get_basis(
-            family, elements=[symbol], fmt="nwchem", header=False, augment_diffuse=1 if extra_diffuse else 0
-        )
-    except KeyError:
-        raise ValueError(f"basis {basis} has no {symbol}; choose another in level_of_theory") from None
-    shells = gto.basis.parse(text)
-    if family != basis:
+
+    def shells_of(name, diffuse=0):
+        try:
+            text = bse.get_basis(name, elements=[symbol], fmt="nwchem", header=False, augment_diffuse=diffuse)
+        except KeyError:
+            raise ValueError(f"basis {name} has no {symbol}; choose another in level_of_theory") from None
+        return gto.basis.parse(text.split("\nECP")[0])  # of a basis for effective cores, its functions alone
+
+    valence, _, core = basis.partition(CORE_OF)
+    family = valence.removesuffix("(spdf)")
+    shells = shells_of(family, extra_diffuse)
+    if family != valence:
         shells = [shell for shell in shells if shell[0] <= 3]
+    if core:
+        held = _single_gaussians(shells_of(core.replace("pwCV", "pV")))
+        shells += [[n, [a, 1.0]] for n, a in _single_gaussians(shells_of(core)) if (n, a) not in held]
     return gto.M(
         atom=[[symbol, (0.0, 0.0, 0.0)]],
         charge=charge,
@@ -36,6 +44,17 @@ def atom(symbol, charge, spin, basis, extra_diffuse=False, symmetry=False):
         symmetry=symmetry,
         verbose=0,
     )
+
+
+def _single_gaussians(shells) -> list[tuple[int, float]]:
+    """Angular momentum and exponent of every contraction of a basis that has one primitive only."""
+    found = []
+    for angular, *primitives in shells:
+        table = np.array(primitives)
+        for column in table.T[1:]:
+            if np.count_nonzero(column) == 1:
+                found.append((angular, float(table[column != 0, 0][0])))
+    return found
 
 
 def spherical_density(molecule, matrix: np.ndarray, r: np.ndarray) -> np.ndarray:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .composite import basis_limit, mp2_energy
 from .d_shell import IRREP, d_electrons, d_guess, d_population
 from .levels import level_of_theory
 from .low_spin import low_spin_change, valence_electrons
 from .pyscf_atom import RADII, atom, spherical_density
-from .states import Recipe
+from .spin_orbit import lowest_level
+from .states import Recipe, recipes
 
 _MEMORY = 9000
 """Megabytes for coupled cluster; enough to keep the integrals of 150 functions in memory."""
@@ -43,6 +45,10 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
         if neutral is None:
             raise ValueError(f"{where} is computed relative to the neutral ground state; build state 0 first")
         energy, change = low_spin_change(symbol, recipe)
+        level = level_of_theory(symbol)
+        if level.spin_orbit:  # the change is between the centres of the two terms
+            ground = recipes(symbol)["0"]
+            energy -= lowest_level(_mean_field(symbol, ground, level.core[0], level.relativistic, where)[1], ground)
         electrons = valence_electrons(recipe)
         splitting = f"{recipe.term} - ground term by state-averaged CASSCF({electrons},4), NEVPT2 and FCI"
         method = f"{neutral.method}; {splitting}"
@@ -52,6 +58,7 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
     name, frozen = level.basis, level.frozen
     molecule, mean_field = _mean_field(symbol, recipe, name, level.relativistic, where)
     core = "X2C-" if level.relativistic else ""
+    added, beyond = _beyond(symbol, recipe, level, mean_field, where)
     if recipe.electrons - 2 * frozen <= 1:
         energy, matrix, method = mean_field.e_tot, _total(mean_field.make_rdm1()), f"{core}UHF"
     else:
@@ -77,10 +84,39 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
             method = f"{core}UCCSD(T){extrapolated} energy, UCCSD density"
         if frozen:
             method += f", {frozen} frozen core orbitals"
+    energy, method = energy + added, method + beyond
     homo = _highest_occupied(mean_field)
     if recipe.rydberg:
-        name += " + 1 diffuse shell"
+        name += f" + {recipe.rydberg} diffuse shell{'s' * (recipe.rydberg > 1)}"
     return Reference(spherical_density(molecule, matrix, RADII), float(energy), method, name, homo)
+
+
+def _beyond(symbol, recipe, level, mean_field, where) -> tuple[float, str]:
+    """Energy (Hartree) that the level adds to coupled cluster in its basis, and how the method is described."""
+
+    def fields(*bases):
+        return tuple(_mean_field(symbol, recipe, basis, level.relativistic, where)[1] for basis in bases)
+
+    added, named = 0.0, ""
+    if all(level.limit):
+        added += basis_limit(fields(*level.limit), mean_field, level)
+        named += f", basis limit by MP2 in {level.limit[0]} and {level.limit[1]}"
+    basis, outer = level.core
+    if basis:
+        (large,) = fields(basis)
+        for frozen, sign in ((outer, 1), (level.frozen, -1)):
+            if recipe.electrons - 2 * frozen <= 1:
+                continue
+            if level.core_by == "MP2":
+                added += sign * mp2_energy(large, frozen)
+            else:
+                correlated = _coupled_cluster(large, frozen, where, basis)
+                added += sign * float(correlated.e_corr + correlated.ccsd_t())
+        named += f", core down to {outer} frozen orbitals by {level.core_by} in {basis}"
+        if level.spin_orbit:
+            added += lowest_level(large, recipe)
+            named += ", lowest level by spin-orbit coupling"
+    return added, named
 
 
 def _total(matrix) -> np.ndarray:

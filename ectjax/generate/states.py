@@ -22,8 +22,8 @@ class Recipe:
     occupation: Occupation
     roots: int = 0
     """Degeneracy of a low-spin term that needs several determinants; 0 where one determinant serves."""
-    rydberg: bool = False
-    """Whether the outer electron needs a further shell of diffuse functions."""
+    rydberg: int = 0
+    """Further shells of diffuse functions that the outer electron needs."""
     excitation: str = ""
     """Name of the excitation in experiment.csv."""
     exact: str = ""
@@ -90,7 +90,7 @@ def recipes(symbol: str) -> dict[str, Recipe]:
         bound = not (charge == -2 or (charge == -1 and symbol in _UNBOUND_ANION))
         label = label_of(charge)
         diffuse = charge < 0 and symbol in _D_GROUND  # whose basis has no diffuse functions of its own
-        made[label] = Recipe(label, charge, *ground_state(symbol, charge), rydberg=diffuse, bound=bound)
+        made[label] = Recipe(label, charge, *ground_state(symbol, charge), rydberg=int(diffuse), bound=bound)
     for count, state in enumerate(EXCITED.get(symbol, []), start=1):
         label = label_of(0, count)
         left = LEFT_BEHIND.get((symbol, label))

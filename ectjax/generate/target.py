@@ -9,6 +9,7 @@ from math import factorial
 
 import numpy as np
 
+from ..tables.verify import evaluate
 from .pyscf_atom import RADII, VOLUME_WEIGHTS
 
 _STRIDE = 4
@@ -18,6 +19,7 @@ _FLOOR = 0.5  # the fit stays above this fraction of the reference where the ref
 _TAIL_FLOOR = 0.1  # and above this fraction of the asymptotic form further out
 _OUTER = 3e-3  # electrons/bohr³; below it the density has to fall at least like e^{−sar}, s = _SLOPE
 _SLOPE = 0.5
+_SMOOTH = 9
 _TRUSTED = 1e-6  # electrons/bohr³
 
 
@@ -42,6 +44,7 @@ class Target:
         volume = VOLUME_WEIGHTS[::_STRIDE] * _STRIDE
         # squares of the radial distribution: electrons² per bohr
         self.weight = np.sqrt(volume * 4 * np.pi * self.r**2 * (1 + 0.3 / (0.3 / number + self.r)))
+        self.plain = None
         self.moments = {k: float(np.sum(volume * rho * self.r**k)) for k in (-1, 1, 2)}
         self.moment_scale = _MOMENT_WEIGHT / np.array(list(self.moments.values()))
         inner = np.geomspace(1e-5, 0.02, 12)
@@ -71,6 +74,18 @@ class Target:
         """The same target with more radii at which ρ must not be negative."""
         other = copy.copy(self)
         other._constrain(np.concatenate([self.grid, r]))
+        return other
+
+    def emphasised(self, coefficients, powers, exponents) -> "Target":
+        """The same target with weights for the absolute error of the radial distribution, as of this fit."""
+        other = copy.copy(self)
+        rho = self.density[::_STRIDE]
+        error = 4 * np.pi * self.r**2 * np.abs(evaluate(coefficients, powers, exponents, self.r) - rho)
+        error = np.convolve(error, np.full(_SMOOTH, 1 / _SMOOTH), mode="same")
+        plain = self.weight if self.plain is None else self.plain
+        most = error.max()
+        other.plain, other.weight = plain, plain * np.sqrt(most / (error + 0.05 * most))
+        other.values = np.concatenate([other.weight * rho, self.values[len(rho) :]])
         return other
 
     def _constrain(self, grid):

@@ -30,6 +30,12 @@ NOT_PLANNED = (
 """States that a complete set would have and that have no recipe, with the reason."""
 
 
+_KEPT = {
+    ("N", "-1"): "kept because shipped parameter sets were fitted with it; built anew it comes out at 0.0045",
+}
+"""States whose fit error is known and mended by 'ectjax tables build'."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure of one state beside its goal; `limit` is the largest allowed magnitude."""
@@ -65,6 +71,7 @@ def figures(element: Element) -> Iterator[Figure]:
         if not state.fit or not state.electrons:
             continue
         many = "more shells than the number of terms resolves" if not light else "a loosely bound electron's long tail"
+        many = _KEPT.get((element.symbol, state.label), many)
         goal = "fit error to neon (e)" if light else "fit error beyond neon (e)"
         yield figure(goal, state.fit.get("l1", 0.0), FIT_ERROR_LIGHT if light else FIT_ERROR_LIMIT, many)
         for key, name in (("r", "<r> (relative)"), ("r2", "<r²> (relative)"), ("inverse_r", "<1/r> (relative)")):
@@ -96,14 +103,15 @@ def reason(state: AtomicState) -> str:
     if "NEVPT2" in state.method:
         return "splitting of the terms in a small active space and basis"
     left_out = [] if "X2C" in state.method else ["relativity"]
-    if "X2C" in state.method:
+    if "X2C" in state.method and "spin-orbit" not in state.method:
         left_out.append("spin-orbit coupling")
-    if "frozen" in state.method or state.method.endswith("UHF"):
+    if ("frozen" in state.method or state.method.endswith("UHF")) and "core down to" not in state.method:
         left_out.insert(0, "core–valence correlation")
     if "diffuse shell" in state.basis:
         left_out.insert(0, "more diffuse functions")
     if triple_zeta(state):
-        left_out.insert(0, "functions beyond triple zeta")
+        beyond = " beyond what MP2 says" if "basis limit by MP2" in state.method else ""
+        left_out.insert(0, f"functions beyond triple zeta{beyond}")
     if any(shell in state.configuration for shell in ("3d2", "3d3", "3d4", "3d5", "3d6", "3d7", "3d8", "3d9")):
         left_out.append("further determinants")
     return "left out: " + ", ".join(left_out) + "; measured levels averaged over J or lowest J"
