@@ -29,7 +29,7 @@ from ectjax.tables import available_elements
 ATOMS = 6
 KINDS = ("bonded", "stretched", "ionic", "charged")
 METALS, NONMETALS = ("Li", "Na", "Be", "Mg", "Al", "K", "Ca"), ("F", "Cl", "O", "H", "S", "Br")
-MIDDLING = {"a": 0.6, "b": 0.1, "sigma": 0.8, "kappa": 25.0, "m": 1.0, "anion": 1.0}
+MIDDLING = {"a": 0.6, "b": 0.1, "sigma": 0.8, "kappa": 25.0, "m": 1.0, "anion": 1.0, "pi": 0.0}
 THRESHOLD = 1e-6  # eV
 
 

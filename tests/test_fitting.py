@@ -64,11 +64,12 @@ def test_ionic_tails_follow_coulomb():
 
 @pytest.mark.slow
 def test_gradient_of_the_objective():
-    """Curves, charges, molecules and priors against differences in every parameter."""
-    basis = build_basis(["H", "O"], pair="two_center")
+    """Curves, charges, molecules, distorted ones too, and priors against differences in every parameter."""
+    basis = build_basis(["H", "O"], pair="two_center", resonance="orbitals")
     pairs = [p for p in read_diatomics() if {p.a, p.b} in ({"H"}, {"H", "O"})]
-    data = Data(curve_data(pairs, basis), molecule_data([g2_molecule("H2O")], basis))
-    start = Parameters.uniform(2, a=0.8, b=0.1, sigma=0.8, kappa=25.0, m=0.7)
+    distorted = next(f for f in read_distorted() if f.parent == "H2O")
+    data = Data(curve_data(pairs, basis), molecule_data([g2_molecule("H2O"), distorted], basis))
+    start = Parameters.uniform(2, a=0.8, b=0.1, sigma=0.8, kappa=25.0, m=0.7, pi=0.5)
     flat, _ = ravel_pytree({name: getattr(start, name) for name in FIELDS})
 
     def blocks(x):  # residuals and their derivatives, one compilation
@@ -257,9 +258,11 @@ def _quadratic_fit(monkeypatch, **options):
     stand_in = _Quadratic(target=1.2, best=options.pop("best", 1.2))
     monkeypatch.setattr("ectjax.fitting.train._value_and_jacobian", stand_in)
     basis = SimpleNamespace(numbers=(1,))
-    data = Data(None, SimpleNamespace(trained=np.zeros(1), minimum=np.ones(1, bool)) if options.pop("validate", False) else None)
+    data = Data(
+        None, SimpleNamespace(trained=np.zeros(1), minimum=np.ones(1, bool)) if options.pop("validate", False) else None
+    )
     start = Parameters.uniform(1, a=0.0, b=0.5, sigma=0.5, kappa=0.0, m=1.0)
-    return fit(basis, data, start, fixed=("b", "sigma", "kappa", "m", "anion"), **options), stand_in
+    return fit(basis, data, start, fixed=("b", "sigma", "kappa", "m", "anion", "pi"), **options), stand_in
 
 
 def test_the_lowest_validation_error_wins(monkeypatch):

@@ -45,7 +45,10 @@ def fit_command(
     if resume and not checkpoint.exists():
         raise ValueError(f"there is no checkpoint {checkpoint} to go on from; leave --resume out")
     console = Console()
-    counts = f"{len(checked.diatomics)} curves, {len(checked.molecules)} molecules, {len(checked.crystals)} crystals"
+    sizes = {k: len(getattr(checked, k)) for k in ("diatomics", "molecules", "distorted", "crystals")}
+    counts = "{diatomics} curves, {molecules} molecules, {distorted} distorted geometries, {crystals} crystals".format(
+        **sizes
+    )
     console.print(f"{checked.name}: {', '.join(checked.elements)}; {counts}")
     if dry_run:
         console.print("configuration is sound; nothing was trained (--dry-run)")

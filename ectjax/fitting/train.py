@@ -51,7 +51,7 @@ def fit(
     *,
     begin: Parameters | None = None,
     weights: Weights = Weights(),
-    fixed: tuple[str, ...] = ("m", "anion"),
+    fixed: tuple[str, ...] = ("m", "anion", "pi"),
     bounds: Mapping[str, Mapping[int, tuple[float, float]]] | None = None,
     steps: int = 60,
     tolerance: float = 1e-5,
