@@ -5,8 +5,8 @@
 Needs the stored frames (`make_frames.py`) and some forty minutes of one core. Both networks see the same frames in the
 same batches for the same number of steps, and both know that isolated neutral atoms have energy 0. For the hybrid, 36
 physical parameters and the radial functions that correct them by what is near (`hooks.py`) are first fitted to forces
-of its training frames (at most CALIBRATION of them) and then frozen. The network reads charges, weights, background
-densities and energies of the atoms, and learns what is left of energies and forces.
+of its training frames and then frozen. The network reads charges, weights, background densities and energies of the
+atoms, and learns what is left of energies and forces.
 Writes OUT.json (every number, seeds apart), OUT.txt (the table) and FIGURE; runs in OUT.json are not repeated.
 """
 
@@ -32,7 +32,6 @@ from ectjax.layers import ECTLayer
 
 SYMBOLS = ["H", "C", "N", "O", "Na", "Cl"]
 TRAINABLE = ("a", "b", "sigma", "kappa", "m", "anion")
-CALIBRATION = 540
 KINDS = ("plain", "hybrid")
 
 
@@ -64,37 +63,25 @@ def moved_fragment(frames: Frames) -> np.ndarray:
 def calibrated(frames: Frames, seed: int) -> Hooked:
     """The layer of shipped parameters, fitted with its hooks to some frames."""
     layer = Hooked(ECTLayer("molecules", SYMBOLS, trainable=TRAINABLE, radii=None, rounds=0))
-    return calibrate(layer, frames.take(np.arange(min(CALIBRATION, len(frames.energy)))), seed=seed)
+    return calibrate(layer, frames, seed)
 
 
-def physics_of(training: Frames, testing: Frames, seed: int, kept: dict):
-    """The calibrated layer, what it says about the test frames, and the seconds that took; `kept` for larger sets of
-    the same seed, whose physics is fitted to the same frames."""
-    key = min(CALIBRATION, len(training.energy)), seed
-    if key not in kept:
-        begin = time.time()
-        layer = calibrated(training, seed)
-        kept.clear()
-        kept[key] = layer, evaluate(layer, testing), time.time() - begin
-    return kept[key]
-
-
-def one_run(frames: Frames, kind: str, size: int, seed: int, kept: dict) -> dict:
+def one_run(frames: Frames, kind: str, size: int, seed: int) -> dict:
     """Errors on every test set of one model trained on `size` frames, and what it took."""
     order, tests = split(frames, seed)
     rows, every = order[:size], np.unique(np.concatenate(list(tests.values())))
-    training, testing, found, spent = frames.take(rows), frames.take(every), {}, 0.0
+    training, testing, found = frames.take(rows), frames.take(every), {}
+    begin = time.time()
     if kind == "hybrid":
-        layer, outside, spent = physics_of(training, testing, seed, kept)
-        begin = time.time()
-        network, physics = hybrid_network(jax.random.key(seed)), evaluate(layer, training)
+        layer = calibrated(training, seed)
+        network = hybrid_network(jax.random.key(seed))
+        physics, outside = evaluate(layer, training), evaluate(layer, testing)
         found["parameters"] = {f: np.asarray(getattr(layer.layer.parameters, f)).round(4).tolist() for f in TRAINABLE}
         found["converged"] = float(np.mean([*physics.converged, *outside.converged]))
     else:
-        begin = time.time()
         network, physics, outside = plain_network(jax.random.key(seed)), nothing(training), nothing(testing)
     energy, forces = apply(train(network, training, physics, seed), testing, outside)
-    found["seconds"] = round(spent + time.time() - begin, 1)
+    found["seconds"] = round(time.time() - begin, 1)
     for name, chosen in tests.items():
         place, subset = np.searchsorted(every, chosen), frames.take(chosen)
         width = subset.positions.shape[1]
@@ -120,20 +107,18 @@ def main() -> None:
         "steps": STEPS,
         "batch": BATCH,
         "cutoff": CUTOFF,
-        "calibration": CALIBRATION,
         "calibration_steps": CALIBRATION_STEPS,
         "rate": RATE,
     }
     content["versions"] = {"ectjax": ectjax.__version__, "jax": jax.__version__}
     content["date"] = time.strftime("%Y-%m-%d")
-    kept: dict = {}
     for seed in range(options.seeds):
         for size in options.sizes:
             for kind in KINDS:
                 key = f"{kind} {size} {seed}"
                 if key in content["runs"]:
                     continue
-                found = content["runs"][key] = one_run(frames, kind, size, seed, kept)
+                found = content["runs"][key] = one_run(frames, kind, size, seed)
                 part = path.with_suffix(".part")
                 part.write_text(json.dumps(content, indent=1) + "\n")
                 os.replace(part, path)
