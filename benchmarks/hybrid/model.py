@@ -9,7 +9,7 @@ from physics import INPUTS, atomic_inputs
 
 from ectjax.layers import ECTLayer
 
-CUTOFF = 6.5  # Å, of the network in both models: the best for the network alone, on validation frames
+CUTOFF = 6.5  # Å, of the network in both models: for the network alone as good as 5 in range, better beyond it
 
 
 def plain_network(key) -> Network:
