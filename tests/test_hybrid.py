@@ -90,21 +90,37 @@ def test_forces_from_kept_physics_are_those_of_the_whole_model():
     """The benchmark evaluates the frozen physics once, with slopes of what the network reads; the gradient of the
     whole model, response of the weights included, says the same. A model without physics is told nothing."""
     with jax.enable_x64(True):
-        data, physics, model, train = (module(name) for name in ("data", "physics", "model", "train"))
-        layer = ECTLayer("molecules", ["H", "O"], radii=None, rounds=0, tolerance=1e-11)
+        data, physics, model, train, hooks = (module(n) for n in ("data", "physics", "model", "train", "hooks"))
+        layer = hooks.Hooked(ECTLayer("molecules", ["H", "O"], radii=None, rounds=0, tolerance=1e-11))
+        weights = 0.3 * jax.random.normal(jax.random.key(1), layer.weights.shape)
+        layer = eqx.tree_at(lambda h: h.weights, layer, weights)
         frames = data.Frames(POSITIONS, NUMBERS, CHARGES, *(np.zeros(s) for s in (2, (2, 3, 3), 2, 2)))
         kept, network = physics.evaluate(layer, frames), model.hybrid_network(jax.random.key(0))
         assert kept.converged.all() and kept.inputs.shape == (2, 3, physics.INPUTS)
         energy, slope = jax.vmap(jax.value_and_grad(model.Hybrid(network, layer)))(POSITIONS, NUMBERS, CHARGES)
-        trained = train.Trained(network, np.zeros(7))
-        ours = train.apply(trained, frames, kept)
+        ours = train.apply(network, frames, kept)
         np.testing.assert_allclose(ours[0], energy, atol=1e-5)
         np.testing.assert_allclose(ours[1], -slope, atol=1e-5)
-        alone = train.Trained(model.plain_network(jax.random.key(0)), np.zeros(7))
-        energy, slope = jax.vmap(jax.value_and_grad(alone.network))(POSITIONS, NUMBERS, CHARGES)
+        alone = model.plain_network(jax.random.key(0))
+        energy, slope = jax.vmap(jax.value_and_grad(alone))(POSITIONS, NUMBERS, CHARGES)
         ours = train.apply(alone, frames, physics.nothing(frames))
         np.testing.assert_allclose(ours[0], energy, atol=1e-5)
         np.testing.assert_allclose(ours[1], -slope, atol=1e-5)
+
+
+@stored
+@pytest.mark.slow
+def test_atoms_that_come_apart_are_neutral_and_have_energy_zero():
+    """Both models, whatever their weights: hooks, inputs and messages end, and what is left is taken off."""
+    with jax.enable_x64(True):
+        model, hooks = module("model"), module("hooks")
+        layer = hooks.Hooked(ECTLayer("molecules", ["H", "O"], radii=None, rounds=0, tolerance=1e-11))
+        layer = eqx.tree_at(lambda h: h.weights, layer, jax.random.normal(jax.random.key(1), layer.weights.shape))
+        apart, numbers = np.array([[0.0, 0.0, 0.0], [40.0, 0.0, 0.0], [0.0, 40.0, 0.0]]), NUMBERS[0]
+        key = jax.random.key(0)
+        for energy in (model.plain_network(key), model.Hybrid(model.hybrid_network(key), layer)):
+            assert float(energy(apart, numbers, 0.0)) == pytest.approx(0.0, abs=1e-4)
+            assert abs(float(energy(POSITIONS[0], numbers, 0.0))) > 0.01
 
 
 @stored

@@ -1,4 +1,4 @@
-"""Physical parameters of the layer fitted to the forces of some frames, by gradients through the equilibration."""
+"""Physical parameters and hooks of the layer, fitted to forces of frames by gradients through the equilibration."""
 
 import equinox as eqx
 import jax
@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from data import Frames
+from hooks import Hooked
 
-from ectjax.layers import ECTLayer, trainable
+from ectjax.layers import trainable
 
 BATCH = 16
 
@@ -17,7 +18,7 @@ def robust(error, width=0.3):
     return jnp.where(jnp.abs(error) < width, error**2, width * (2 * jnp.abs(error) - width))
 
 
-def force_loss(layer: ECTLayer, batch: Frames, weights):
+def force_loss(layer: Hooked, batch: Frames, weights):
     """Mean robust error of the forces, and the weights to start from next time."""
 
     def energy(x):
@@ -45,11 +46,11 @@ def _step(moving, still, state, batch: Frames, weights):
 
 
 @eqx.filter_jit
-def _cold(layer: ECTLayer, positions, numbers, charge):
+def _cold(layer: Hooked, positions, numbers, charge):
     return layer.batch(positions, numbers, charge).weights
 
 
-def calibrate(layer: ECTLayer, frames: Frames, seed: int = 0) -> ECTLayer:
+def calibrate(layer: Hooked, frames: Frames, seed: int = 0) -> Hooked:
     """The layer after STEPS of Adam on batches of 16 frames; every frame's weights start its next solve."""
     moving, still = eqx.partition(layer, trainable(layer))
     state, rng = OPTIMISER.init(moving), np.random.default_rng(seed)

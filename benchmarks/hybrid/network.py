@@ -3,6 +3,10 @@
 K. T. Schütt, O. T. Unke, M. Gastegger, Proc. ICML (2021), arXiv:2102.03150. Dense over all pairs of a padded molecule:
 numbers (N,) with 0 for padding, positions (N, 3) in Å, total charge in e. Energy in eV; atoms beyond the
 cutoff do not interact but through `inputs`, because all else that atoms know of each other are messages that end there.
+The energy counts from isolated neutral atoms: what the network says of an atom without neighbours, charge and inputs
+is taken off, so that neutral atoms that come apart have energy 0 as in the data. Radial functions are waves in
+e^(−R/LENGTH), after O. T. Unke and M. Meuwly, J. Chem. Theory Comput. 15, 3678 (2019): fine where bonds are, smooth
+where they end.
 """
 
 import equinox as eqx
@@ -11,6 +15,7 @@ import jax.numpy as jnp
 
 ELEMENTS = 18
 QUIET = 0.8  # amplitude of every radial wave in that of the one before: smooth forces take fewer frames
+LENGTH = 2.0  # Å, in which radial functions fall
 
 
 def linear(key, inputs, outputs, bias=True):
@@ -66,7 +71,7 @@ class Update(eqx.Module):
 
 class Network(eqx.Module):
     """Energy of a molecule from its atoms' numbers, positions and total charge (spread evenly over the atoms), and from
-    `inputs` more numbers about every atom if there are any."""
+    `inputs` more numbers about every atom if there are any, all 0 for an isolated neutral atom."""
 
     elements: jax.Array
     charge: jax.Array
@@ -97,14 +102,22 @@ class Network(eqx.Module):
         distance = jnp.sqrt(jnp.where(pair, jnp.sum(vector**2, axis=-1), self.cutoff**2))
         fade = jnp.where(pair & (distance < self.cutoff), 0.5 * (1 + jnp.cos(jnp.pi * distance / self.cutoff)), 0.0)
         order = jnp.arange(self.radial, dtype=distance.dtype)
-        waves = QUIET**order * jnp.sin((order + 1) * jnp.pi / self.cutoff * distance[..., None])
-        radial = waves / distance[..., None]
+        radial = QUIET**order * jnp.sin((order + 1) * jnp.pi * jnp.exp(-distance / LENGTH)[..., None])
         unit = vector / distance[..., None]
         scalars = self.elements[numbers] + self.charge * (charge / jnp.maximum(jnp.sum(real), 1))
         if self.told is not None:
             scalars = scalars + each(self.told, inputs)
-        vectors = jnp.zeros((len(numbers), 3, scalars.shape[1]), scalars.dtype)
+        atomic = self.atomic(scalars, radial, fade, unit) - self.isolated(numbers)
+        return jnp.sum(jnp.where(real, atomic, 0.0))
+
+    def atomic(self, scalars, radial, fade, unit):
+        """What every atom adds to the energy, (N,)."""
+        vectors = jnp.zeros((len(scalars), 3, scalars.shape[1]), scalars.dtype)
         for message, update in zip(self.messages, self.updates, strict=True):
             scalars, vectors = update(*message(scalars, vectors, radial, fade, unit))
-        atomic = each(self.second, jax.nn.silu(each(self.first, scalars)))
-        return jnp.sum(jnp.where(real, atomic[:, 0], 0.0))
+        return each(self.second, jax.nn.silu(each(self.first, scalars)))[:, 0]
+
+    def isolated(self, numbers):
+        """The same of neutral atoms that have no neighbours, (N,)."""
+        radial, fade, unit = (jnp.zeros((ELEMENTS, ELEMENTS, *k)) for k in ((self.radial,), (), (3,)))
+        return self.atomic(self.elements, *(x.astype(self.elements.dtype) for x in (radial, fade, unit)))[numbers]

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import Frames
+from hooks import Hooked
 
 from ectjax.layers import ECTLayer, Features
 
 CHUNK = 32
-INPUTS = 6
+INPUTS = 5
 SPARSE = 1e-4  # e/bohr³, densities below this are no different to the network
+DENSE = 0.05  # e/bohr³, that of a bond
 
 
 class Physics(NamedTuple):
@@ -27,14 +29,15 @@ class Physics(NamedTuple):
 
 
 def atomic_inputs(found: Features, numbers):
-    """Charge, weights of three states, logarithm of the background density and energy of every atom (N, INPUTS), each
-    scaled to about 1."""
-    columns = [found.charges, *found.weights.T, jnp.log(found.background + SPARSE) / 3, found.atomic_energies / 5]
+    """Charge, weights of the two ions, root of the background density and energy of every atom (N, INPUTS), each scaled
+    to about 1 and 0 for an isolated neutral atom."""
+    density = jnp.sqrt((found.background + SPARSE) / DENSE) - (SPARSE / DENSE) ** 0.5
+    columns = [found.charges, *found.weights.T[1:], density, found.atomic_energies / 5]
     return jnp.where((numbers > 0)[:, None], jnp.stack(columns, axis=1), 0.0)
 
 
 @eqx.filter_jit
-def _chunk(layer: ECTLayer, positions, numbers, charge):
+def _chunk(layer: ECTLayer | Hooked, positions, numbers, charge):
     def one(positions, numbers, charge):
         def both(x):
             found = layer(x, numbers, charge)
@@ -47,7 +50,7 @@ def _chunk(layer: ECTLayer, positions, numbers, charge):
     return jax.vmap(one)(positions, numbers, charge)
 
 
-def evaluate(layer: ECTLayer, frames: Frames) -> Physics:
+def evaluate(layer: ECTLayer | Hooked, frames: Frames) -> Physics:
     """All frames, in chunks of one shape so that one program serves them."""
     parts, count = [], len(frames.energy)
     for begin in range(0, count, CHUNK):

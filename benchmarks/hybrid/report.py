@@ -28,7 +28,7 @@ def mean(content: dict, kind: str, size: int, group: str, what: str) -> tuple[fl
 
 
 def table(content: dict, frames: Frames) -> str:
-    """Errors by model, training size and test set; then what decides."""
+    """Errors by model, training size and test set (forces of the calibrated physics too); then what decides."""
     seeds, used = len({key.split()[2] for key in content["runs"]}), content["settings"]
     versions = ", ".join(f"{k} {v}" for k, v in content["versions"].items())
     steps = f"{used['steps']} steps of {used['batch']} frames"
@@ -42,6 +42,10 @@ def table(content: dict, frames: Frames) -> str:
                 cells = (mean(content, kind, size, group, what) for group in LABELS)
                 row = "".join(f"{f'{value:.{digits}f} ± {spread:.{digits}f}':>18s}" for value, spread in cells)
                 lines.append(f"{kind:8s}{size:7d}{row}")
+        if what == "forces":
+            for size in sizes_of(content):
+                cells = (mean(content, "hybrid", size, group, "physics") for group in LABELS)
+                lines.append(f"{'physics':8s}{size:7d}" + "".join(f"{f'{v:.3f} ± {d:.3f}':>18s}" for v, d in cells))
     sets = split(frames, 0)[1]
     size = "".join(f"{_size(frames, sets[group]):18.3f}" for group in LABELS)
     return "\n".join([*lines, "", f"{'mean force':15s}{size}", "", *comparisons(content)])

@@ -13,7 +13,6 @@ from physics import Physics
 
 BATCH, STEPS, RATE = 16, 2000, 8e-3
 ENERGY_WEIGHT = 1.0  # of 1 eV per atom against 1 eV/Å
-ELEMENTS = (1, 6, 7, 8, 11, 17)
 LONGEST = 2048  # frames a training set is padded to, so that one program serves all sizes
 
 
@@ -26,11 +25,6 @@ class Batch(NamedTuple):
     energy: jax.Array
     forces: jax.Array
     physics: Physics
-
-
-def composition(frames: Frames) -> np.ndarray:
-    """Atoms of each element and the total charge, (F, 7): what a shift of energies may depend on."""
-    return np.stack([*((frames.numbers == z).sum(1) for z in ELEMENTS), frames.charge], axis=1)
 
 
 def robust(error, width=0.1):
@@ -83,24 +77,16 @@ def many_steps(network, state, data: Batch, rows):
     return eqx.combine(moving, still), state
 
 
-class Trained(NamedTuple):
-    """A network and the energy shifts (7,) per element and charge that come on top."""
-
-    network: Network
-    shifts: np.ndarray
-
-
-def train(network: Network, frames: Frames, physics: Physics, seed: int, steps: int = STEPS) -> Trained:
+def train(network: Network, frames: Frames, physics: Physics, seed: int, steps: int = STEPS) -> Network:
     """A network trained on what the physics leaves of the frames. steps: a multiple of 100, fewer than STEPS to see
     that it runs."""
-    counts, count = composition(frames), len(frames.energy)
-    shifts = np.linalg.lstsq(counts.astype(float), frames.energy - physics.energy, rcond=1e-6)[0]
-    data = jax.tree.map(_lengthened, on_device(frames._replace(energy=frames.energy - counts @ shifts), physics))
+    count = len(frames.energy)
+    data = jax.tree.map(_lengthened, on_device(frames, physics))
     state, rng = RULE.init(eqx.filter(network, eqx.is_inexact_array)), np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(count) for _ in range(-(-steps * BATCH // count))])[: steps * BATCH]
     for rows in np.array_split(order.reshape(steps, BATCH), steps // 100):
         network, state = many_steps(network, state, data, jnp.asarray(rows))
-    return Trained(network, shifts)
+    return network
 
 
 def on_device(frames: Frames, physics: Physics) -> Batch:
@@ -116,13 +102,13 @@ def _lengthened(x):
 _predict = eqx.filter_jit(predict)
 
 
-def apply(trained: Trained, frames: Frames, physics: Physics, chunk: int = 32) -> tuple[np.ndarray, np.ndarray]:
+def apply(network: Network, frames: Frames, physics: Physics, chunk: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Energies (F,) and forces (F, N, 3) of network and physics."""
     parts, count, data = [], len(frames.energy), on_device(frames, physics)
     for begin in range(0, count, chunk):
         rows = np.minimum(np.arange(begin, begin + chunk), count - 1)
-        parts.append(_predict(trained.network, jax.tree.map(lambda x: x[rows], data)))  # noqa: B023
+        parts.append(_predict(network, jax.tree.map(lambda x: x[rows], data)))  # noqa: B023
     energy, forces = (
         np.concatenate([np.asarray(x, float) for x in column])[:count] for column in zip(*parts, strict=True)
     )
-    return energy + composition(frames) @ trained.shifts, forces
+    return energy, forces
