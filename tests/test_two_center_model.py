@@ -21,7 +21,9 @@ def model():
         records = [load_element(symbol) for symbol in ("H", "O")]
         basis = build_basis(records, states=["0"], pair="two_center")
         one = Parameters.uniform(2, sigma=0.8)
-        return assemble(basis, Parameters(jnp.array(A), jnp.array(B), one.sigma, one.kappa, jnp.array(M), one.anion))
+        return assemble(
+            basis, Parameters(jnp.array(A), jnp.array(B), one.sigma, one.kappa, jnp.array(M), one.anion, one.pi)
+        )
 
 
 def energy(model, numbers, positions):

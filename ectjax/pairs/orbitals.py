@@ -8,9 +8,10 @@ over these orbitals (Ducastelle & Cyrot-Lackmann, J. Phys. Chem. Solids 31, 1295
 
     M_i = Σ_jβ ω_jβ h_iβ(R_ij) c_j ℓ_ij ℓ_ji [b bᵀ + π_i π_j (0 ⊕ (1 − u uᵀ))],    c_j = √(v_j/n_j),
 
-with v_j of the n_j valence electrons unpaired, and π the overlap of orbitals side by side. The neighbour has v_j bonds
-to give: with t_jk = h_j0(R_jk) c_k the density of the neutral atom k at j and x = Σ_k t_jk/(v_j t_ji), i gets the share
-ℓ_ij = [(1 + v_j⁻⁴)/(1 + x⁴)]^¼, 1 from an atom without other neighbours, 1/x from one that has many.
+with v_j of the n_j valence electrons unpaired, and π the overlap of orbitals side by side. Hydrogen has one bond to
+give: with t_jk = h_j0(R_jk) c_k the density of the neutral atom k at hydrogen atom j and x = Σ_k t_jk/t_ji, i gets the
+share ℓ_ij = [2/(1 + x⁴)]^¼, 1 where it is the only neighbour and 1/x among many. For other atoms ℓ = 1: a share of v_j
+bonds in the same form was tried and fitted worse.
 
 k = (Tr M)²/Tr M² counts the orbitals in use: 1 for one neighbour, 2 for two at a right angle that meet p orbitals, 4
 for a tetrahedron of sp³ orbitals. An atom with v unpaired electrons can use about v of them, k_c. The bond energy Tr √M
@@ -18,7 +19,7 @@ where k_c of k equal moments count is √(Tr M (k_c/k) k_c); here
 
     g = √(Tr M (k_c/k) k_c^τ) with τ < 1: orbitals on one atom are not independent.
 
-The numbers τ and s, the powers in ℓ and k_c and the root in c_j are common to all elements. Densities in e/bohr³.
+The numbers τ and s, the powers in ℓ and in k_c and the root in c_j are common to all elements. Densities in e/bohr³.
 """
 
 import equinox as eqx
@@ -32,6 +33,7 @@ CAP_BELOW, CAP_SHARPNESS = 0.4, 4
 NOBLE_GASES = (0, 2, 10, 18, 36)
 TRANSITION_ROW = range(21, 31)
 UNLIMITED = 1e6
+"""Bonds of an atom that does not divide itself: so many that ℓ is 1."""
 SCREENING_FLOOR = 1e-9  # e/bohr³
 CROSSOVER = 1e-7
 """e/bohr³; far below it k is taken for 1, so that g has finite slopes where no neighbour is."""
@@ -41,7 +43,8 @@ MOMENTS = 2 + 3 + len(TENSOR)
 
 
 class Orbitals(eqx.Module):
-    """Of E elements or N atoms: share s of the s orbital, side overlap π, source c = √(v/n), most orbitals in use."""
+    """Of E elements or N atoms: share s of the s orbital, side overlap π, source c = √(v/n), about how many orbitals
+    more than one can be in use, and how many bonds the atom divides itself into."""
 
     share: Float[Array, " E"]
     pi: Float[Array, " E"]
