@@ -82,17 +82,20 @@ def geometry_terms(model: Model, system: System) -> Terms:
         screened = kernel, model.charge_products()
     places = model.pair_places(species[i], species[j], distances)
     functions = computed_once(_pair_terms, jnp.any(places.inside), model, places, screened)
-    shapes = None
-    if model.orbitals is not None:
-        vectors = pair_vectors(system.positions, system.cell, system.neighbors)
-        neutral, each = model.neutral_states()[species], jnp.arange(i.shape[0])
-        at_i, at_j = (
-            jnp.where(system.neighbors.mask, x[neutral[k], each], 0.0)
-            for x, k in ((functions[0], j), (functions[1], i))
-        )
-        left = shared(model.orbitals, (i, j), species, at_i, at_j, system.neighbors.mask)
-        shapes = bond_shapes(model.orbitals, species[i], species[j], vectors, distances, left)
+    shapes = None if model.orbitals is None else _bond_shapes(model, system, species, distances, functions)
     return terms_of(model, system, PairTerms(i, j, *functions, shapes), coulomb, charge_screening(system, distances))
+
+
+def _bond_shapes(model: Model, system: System, species, distances, functions):
+    """`ectjax.pairs.orbitals.bond_shapes` of a geometry, with the `functions` that `_pair_terms` gives."""
+    pairs, mask = (system.neighbors.i, system.neighbors.j), system.neighbors.mask
+    neutral, each = model.neutral_states()[species], jnp.arange(mask.shape[0])
+    at_i, at_j = (
+        jnp.where(mask, x[neutral[sender], each], 0.0) for x, sender in zip(functions[:2], pairs[::-1], strict=True)
+    )
+    left = shared(model.orbitals, pairs, species, at_i, at_j, mask)
+    vectors = pair_vectors(system.positions, system.cell, system.neighbors)
+    return bond_shapes(model.orbitals, species[pairs[0]], species[pairs[1]], vectors, distances, left)
 
 
 def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening) -> Terms:

@@ -1,14 +1,18 @@
-"""Random structures of mixed elements for tests: padded to one shape so that one compilation serves all."""
+"""Random structures of mixed elements for tests, padded to one shape so that one compilation serves all; and how far
+their forces and stress are from differences of the energy."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ectjax import build_system, load_model
+from ectjax import build_system, calculate, load_model
+from ectjax.calculate import strained
 from ectjax.coulomb import EwaldParameters, ewald_parameters
 from ectjax.potential import System
 from ectjax.system import open_system
 
 ATOMS = 6
+TIGHT = 1e-9  # eV, solver residual where differences of energies are taken
 SHORTEST = {1: 0.35, 3: 0.9, 6: 0.7, 7: 0.7, 8: 0.65, 9: 0.65, 11: 1.1, 17: 0.95}
 
 
@@ -56,3 +60,47 @@ def random_crystal(model, rng, numbers_allowed, charge=0.0, waves=960, pairs=204
     assert max(long_range.limits) <= 14
     long_range = EwaldParameters(long_range.alpha, long_range.cutoff, padded, (14, 14, 14))
     return build_system(model, numbers, points, cell=cell, charge=charge, capacity=pairs, long_range=long_range)
+
+
+def _central_difference(model, system, result, direction, step):
+    """−dE/dx along a direction, re-equilibrated from the solution at either side."""
+    energies = []
+    for sign in (1.0, -1.0):
+        moved = eqx.tree_at(lambda s: s.positions, system, system.positions + sign * step * direction)
+        found = calculate(model, moved, result.equilibration.weights, tolerance=TIGHT)
+        assert bool(found.equilibration.converged)
+        energies.append(float(found.energy))
+    return -(energies[0] - energies[1]) / (2 * step)
+
+
+def force_error(model, system, rng, atoms, directions=4):
+    """Largest difference in eV/Å between forces and central differences along random unit vectors."""
+    cold = calculate(model, system, tolerance=TIGHT)
+    assert bool(cold.equilibration.converged), float(cold.equilibration.residual)
+    result = calculate(model, system, cold.equilibration.weights, tolerance=TIGHT)
+    worst = 0.0
+    for _ in range(directions):
+        direction = np.zeros(system.positions.shape)
+        direction[:atoms] = rng.normal(size=(atoms, 3))
+        direction /= np.linalg.norm(direction)
+        numeric = _central_difference(model, system, result, direction, 1e-4)
+        finer = _central_difference(model, system, result, direction, 5e-5)
+        numeric = (4 * finer - numeric) / 3  # Richardson: the truncation error of one difference is larger
+        worst = max(worst, abs(numeric - float(np.sum(result.forces * direction))))
+    return worst
+
+
+def stress_error(model, system, components, step=1e-5):
+    """Largest difference in eV/Å³ between these components of the stress and central differences in the strain."""
+    found = calculate(model, system, tolerance=TIGHT)
+    volume, worst = abs(np.linalg.det(np.asarray(system.cell))), 0.0
+    for a, b in components:
+        strain = np.zeros((3, 3))
+        strain[a, b] = strain[b, a] = step
+        up, down = (
+            float(calculate(model, strained(system, s * strain), found.equilibration.weights, tolerance=TIGHT).energy)
+            for s in (1, -1)
+        )
+        slope = (up - down) / (2 * step * volume) / (1 if a == b else 2)
+        worst = max(worst, abs(float(found.stress[a, b]) - slope))
+    return worst

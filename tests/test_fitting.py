@@ -110,7 +110,7 @@ def test_validation_molecules_are_not_trained_on(monkeypatch):
         np.array([2, 4]),
         None,
         np.array([1.0, 0.0]),
-        np.array([True, True]),
+        np.array([False, False]),
     )
     curves = CurveData(None, None, np.zeros((1, 8)), np.ones(1), np.zeros(1), np.ones(1))
     numbers = Parameters.uniform(1)
@@ -140,7 +140,7 @@ def test_forces_and_deeper_minima_are_errors(monkeypatch):
         positions=np.zeros((2, 2, 3)),
         energies=-np.array([10.0, 25.0]),
         gradients=np.zeros((2, 2, 3)),
-        minimum=np.array([True, True]),
+        distorted=np.array([False, False]),
         atoms=np.array([2, 4]),
         softness=np.stack([0.5 * np.eye(6)] * 2),
         trained=np.array([1.0, 0.0]),
@@ -194,7 +194,7 @@ def test_distorted_geometries_are_not_relaxed(monkeypatch):
     basis = build_basis(["H", "C"])
     frame = next(f for f in read_distorted() if f.parent == "CH3")
     data = room_for_relaxed(molecule_data([frame], basis), 1)
-    assert not data.minimum[0]
+    assert data.distorted[0]
     np.testing.assert_allclose(data.gradients[0, :4], -frame.forces)
     model = eqx.filter_jit(assemble)(basis, Parameters.uniform(2))
     np.testing.assert_array_equal(relaxed_molecules(model, data).relaxed[0, 0], data.positions[0])
@@ -259,7 +259,8 @@ def _quadratic_fit(monkeypatch, **options):
     monkeypatch.setattr("ectjax.fitting.train._value_and_jacobian", stand_in)
     basis = SimpleNamespace(numbers=(1,))
     data = Data(
-        None, SimpleNamespace(trained=np.zeros(1), minimum=np.ones(1, bool)) if options.pop("validate", False) else None
+        None,
+        SimpleNamespace(trained=np.zeros(1), distorted=np.zeros(1, bool)) if options.pop("validate", False) else None,
     )
     start = Parameters.uniform(1, a=0.0, b=0.5, sigma=0.5, kappa=0.0, m=1.0)
     return fit(basis, data, start, fixed=("b", "sigma", "kappa", "m", "anion", "pi"), **options), stand_in

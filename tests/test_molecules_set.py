@@ -1,4 +1,4 @@
-"""The shipped set `molecules`: what its model card says of pairs far apart and of its training."""
+"""The shipped sets for molecules: what their model cards say of pairs far apart and of training."""
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +18,15 @@ def _float64():
         yield
 
 
-def test_pairs_come_apart_neutral():
-    model = load_model("molecules")
-    species = jnp.asarray(curve_data(read_diatomics(), basis_of(load_parameters("molecules"))).species)
+@pytest.mark.parametrize("name", ["molecules", "orbitals"])
+def test_pairs_come_apart_neutral(name):
+    model = load_model(name)
+    species = jnp.asarray(curve_data(read_diatomics(), basis_of(load_parameters(name))).species)
     energies, charges = jax.jit(jax.vmap(lambda rows: pair_energy(model, rows, 30.0)))(species)
     assert len(energies) == 22 and np.abs(energies).max() < 1e-3 and np.abs(charges).max() < 1e-3
 
 
-def test_no_test_molecule_was_trained_on():
-    trained = set(load_parameters("molecules").provenance["molecules"])
+@pytest.mark.parametrize("name", ["molecules", "orbitals"])
+def test_no_test_molecule_was_trained_on(name):
+    trained = set(load_parameters(name).provenance["molecules"])
     assert trained == {m.name for m in read_molecules() if m.use == "train"}

@@ -2,10 +2,10 @@
 
 For every molecule marked `train` in `ectjax/fitting/data/g2_split.csv`: random displacements of its atoms (0.07 and
 0.14 Å in every direction), and, with `--visited FILE`, geometries to which a model relaxed it, from 40 % of the way on:
-what a fit must be told about. Unrestricted Kohn-Sham with density fitting (PySCF), spins of ASE's G2 set. The label of
-a frame is the measured atomisation energy of the molecule less what PBE0 says that the distortion costs, so that the
-functional's error in atomisation energies does not enter. Frames with a distortion above 5 eV are left out, and those
-whose calculation does not converge; both are named on the screen.
+what a fit must be told about. Kohn-Sham with density fitting (PySCF), unrestricted for open shells, spins of ASE's G2
+set. The label of a frame is the measured atomisation energy of the molecule less what PBE0 says that the distortion
+costs, so that the functional's error in atomisation energies does not enter. Frames with a distortion above 5 eV are
+left out, and those whose calculation does not converge; both are named on the screen.
 
 The file is extended XYZ: `atomisation_ev` and forces in eV/Å. A run goes on where an earlier one stopped. About half an
 hour on one core; molecules with more than four atoms beyond hydrogen are left out.
@@ -22,13 +22,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from ectjax.fitting.molecules import read_molecules
+from ectjax.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 FUNCTIONAL, BASIS = "pbe0", "def2-tzvp"
 METHOD = "PBE0/def2-TZVP, PySCF"
 SPREADS = (0.07, 0.14)
 VISITED_SHARES = (0.4, 1.0)
 MOST_HEAVY, MOST_COST = 4, 5.0
-HARTREE, BOHR = 27.211386245988, 0.529177210903
 
 
 def energy_and_forces(atoms: Atoms, spin: int) -> tuple[float, np.ndarray] | None:
@@ -41,7 +41,7 @@ def energy_and_forces(atoms: Atoms, spin: int) -> tuple[float, np.ndarray] | Non
     energy = field.kernel()
     if not field.converged:
         return None
-    return energy * HARTREE, -field.nuc_grad_method().kernel() * HARTREE / BOHR
+    return energy * HARTREE_IN_EV, -field.nuc_grad_method().kernel() * HARTREE_IN_EV / BOHR_IN_ANGSTROM
 
 
 def geometries(name: str, positions: np.ndarray, visited: dict) -> list[np.ndarray]:

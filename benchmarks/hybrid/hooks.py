@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from network import surroundings
 
 from ectjax.layers import Corrections, ECTLayer, Features
 
@@ -33,11 +34,7 @@ class Hooked(eqx.Module):
 
     def corrections(self, positions, numbers) -> Corrections:
         """Of every atom of one structure."""
-        real = numbers > 0
-        pair = real[:, None] & real & ~jnp.eye(len(numbers), dtype=bool)
-        squares = jnp.sum((positions[:, None] - positions) ** 2, axis=-1)
-        distance = jnp.sqrt(jnp.where(pair, squares, 1.0))
-        fade = jnp.where(pair & (distance < REACH), 0.5 * (1 + jnp.cos(jnp.pi * distance / REACH)), 0.0)
+        _, distance, fade = surroundings(positions, numbers > 0, REACH)
         radial = fade[..., None] * jnp.exp(-(((distance[..., None] - jnp.array(CENTRES)) / WIDTH) ** 2))
         kind = jnp.argmax(numbers[:, None] == jnp.array(ELEMENTS), axis=1)
         raw = jnp.einsum("ijk,ijkf->if", radial, self.weights[kind[:, None], kind[None]])

@@ -28,6 +28,15 @@ def each(layer, x):
     return y if layer.bias is None else y + layer.bias
 
 
+def surroundings(positions, real, cutoff):
+    """Vectors (N, N, 3) to all atoms, distances, and a factor that ends at the cutoff, 0 but for pairs of atoms."""
+    pair = real[:, None] & real & ~jnp.eye(len(real), dtype=bool)
+    vector = positions[None] - positions[:, None]
+    distance = jnp.sqrt(jnp.where(pair, jnp.sum(vector**2, axis=-1), cutoff**2))
+    fade = jnp.where(pair & (distance < cutoff), 0.5 * (1 + jnp.cos(jnp.pi * distance / cutoff)), 0.0)
+    return vector, distance, fade
+
+
 class Message(eqx.Module):
     """What an atom hears from its neighbours: scalars, and vectors along the bonds and of the neighbours."""
 
@@ -97,10 +106,7 @@ class Network(eqx.Module):
         """Energy in eV; inputs (N, K)."""
         inputs, positions, charge = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (inputs, positions, charge))
         real = numbers > 0
-        pair = real[:, None] & real & ~jnp.eye(len(numbers), dtype=bool)
-        vector = positions[None] - positions[:, None]
-        distance = jnp.sqrt(jnp.where(pair, jnp.sum(vector**2, axis=-1), self.cutoff**2))
-        fade = jnp.where(pair & (distance < self.cutoff), 0.5 * (1 + jnp.cos(jnp.pi * distance / self.cutoff)), 0.0)
+        vector, distance, fade = surroundings(positions, real, self.cutoff)
         order = jnp.arange(self.radial, dtype=distance.dtype)
         radial = QUIET**order * jnp.sin((order + 1) * jnp.pi * jnp.exp(-distance / LENGTH)[..., None])
         unit = vector / distance[..., None]

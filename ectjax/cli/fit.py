@@ -45,10 +45,8 @@ def fit_command(
     if resume and not checkpoint.exists():
         raise ValueError(f"there is no checkpoint {checkpoint} to go on from; leave --resume out")
     console = Console()
-    sizes = {k: len(getattr(checked, k)) for k in ("diatomics", "molecules", "distorted", "crystals")}
-    counts = "{diatomics} curves, {molecules} molecules, {distorted} distorted geometries, {crystals} crystals".format(
-        **sizes
-    )
+    counts = f"{len(checked.diatomics)} curves, {len(checked.molecules)} molecules, "
+    counts += f"{len(checked.distorted)} distorted geometries, {len(checked.crystals)} crystals"
     console.print(f"{checked.name}: {', '.join(checked.elements)}; {counts}")
     if dry_run:
         console.print("configuration is sound; nothing was trained (--dry-run)")

@@ -17,8 +17,8 @@ from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
 from ectjax.ensemble import HISTORY, default_tolerance, foreseen_weights
 from ectjax.model import Model
-from ectjax.native import NativeTables, native_tables, usable
-from ectjax.native.library import MOST_STATES, quick_options
+from ectjax.native import NativeTables, native_tables, obstacle_of, usable
+from ectjax.native.library import quick_options
 from ectjax.neighbors import VerletList, bucket_size, neighbor_list
 from ectjax.potential import System
 from ectjax.system import ALL_PAIRS_LIMIT, EWALD_ACCURACY
@@ -237,8 +237,7 @@ class Simulation:
 
     def _packed(self) -> NativeTables | None:
         """The model's tables for compiled sums, where these are wanted."""
-        known = self.model.orbitals is None and self.model.state_charge.shape[1] <= MOST_STATES
-        if not (self.native_wanted and known):
+        if not self.native_wanted or obstacle_of(self.model) is not None:
             return None
         return native_tables(self.model, self.system.long_range)
 

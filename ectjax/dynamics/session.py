@@ -22,7 +22,7 @@ from ectjax.dynamics.plot import plot_run
 from ectjax.dynamics.records import LOG, TRAJECTORY, RunDirectory, check_new, frame, read_log
 from ectjax.dynamics.run import Interrupted, NotConverged, Simulation, Tally
 from ectjax.load import load_model
-from ectjax.native import can_be_built
+from ectjax.native import can_be_built, obstacle_of
 from ectjax.parameters.store import checksum, load_parameters
 from ectjax.system import EWALD_ACCURACY, build_system
 from ectjax.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_GPA, FEMTOSECOND
@@ -110,7 +110,7 @@ def _run(folder, simulation, start, atoms, structure, settings, origin, console,
     _announce(console, atoms, structure, settings, origin, first, restart)
     if simulation.native is not None:
         console.print("sums over pairs are compiled (ectjax.native)")
-    elif len(atoms) >= LARGE and can_be_built():
+    elif len(atoms) >= LARGE and can_be_built() and obstacle_of(simulation.model) is None:
         console.print("`python -m ectjax.native`, once, makes runs of this size about three times as fast")
     clock = time.perf_counter()
     failure: NotConverged | None = None

@@ -6,7 +6,6 @@ D_e = Σ H(atom) − [H(molecule) − thermal(molecule) + Σ thermal(atom)] + ZP
 """
 
 import csv
-from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -59,8 +58,8 @@ def read_distorted(path: str | Path | None = None) -> list[Molecule]:
     Frames are as in `read_structures`, with forces, and name their `molecule`. Raises ValueError as there.
     """
     source = resources.files("ectjax.fitting") / "data" / "distorted.extxyz" if path is None else Path(path)
-    with resources.as_file(source) if path is None else nullcontext(source) as file:
-        frames = read_structures(Path(str(file)))
+    with resources.as_file(source) as file:
+        frames = read_structures(file)
     for n, frame in enumerate(frames, start=1):
         if frame.forces is None or frame.parent is None:
             raise ValueError(

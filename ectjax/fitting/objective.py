@@ -42,9 +42,9 @@ class CurveData(NamedTuple):
 class MoleculeData(NamedTuple):
     """M molecules padded to A atoms: species (M, A), −1 for padding; positions (M, A, 3) in Å; energies (M,) in eV
     from separated atoms; gradients (M, A, 3) of them in eV/Å; atoms (M,), their number; softness (M, 3A, 3A) in Å/√eV,
-    C^½ of the compliance C of `springs`; trained (M,), weight in training, 0 for validation; minimum (M,), whether the
-    geometry is one; relaxed (M, G, A, 3), positions that G earlier models relaxed to, or None; reached (M, G), 1 where
-    they did and 0 for a place to be filled."""
+    C^½ of the compliance C of `springs`; trained (M,), weight in training, 0 for validation; distorted (M,), whether it
+    is another geometry of a molecule; relaxed (M, G, A, 3), positions that G earlier models relaxed to, or None;
+    reached (M, G), 1 where they did and 0 for a place to be filled."""
 
     species: Array
     positions: Array
@@ -53,7 +53,7 @@ class MoleculeData(NamedTuple):
     atoms: Array
     softness: Array
     trained: Array
-    minimum: Array
+    distorted: Array
     relaxed: Array | None = None
     reached: Array | None = None
 
@@ -111,7 +111,7 @@ def molecule_data(molecules: list[Molecule], basis: Basis, trained: np.ndarray |
         atoms=np.array([len(m.numbers) for m in molecules]),
         softness=softness,
         trained=np.ones(len(molecules)) if trained is None else np.asarray(trained, float),
-        minimum=np.array([m.forces is None for m in molecules]),
+        distorted=np.array([m.parent is not None for m in molecules]),
     )
 
 
@@ -204,8 +204,8 @@ def relaxed_molecules(model: Model, data: MoleculeData, place: int = 0, unfinish
     """
     relaxed, reached = np.array(data.relaxed), np.array(data.reached)
     for row, (species, positions) in enumerate(zip(data.species, data.positions, strict=True)):
-        if not data.minimum[row]:
-            continue  # its place holds the geometry itself
+        if np.any(data.gradients[row]):
+            continue  # no minimum: its place holds the geometry itself
         real = np.asarray(species) >= 0
         numbers = np.asarray(model.numbers)[np.asarray(species)[real]]
         atoms = Atoms(numbers, np.asarray(positions)[real], calculator=PaddedCalculator(model))
@@ -301,13 +301,13 @@ def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:
         m = data.molecules
         energies = np.asarray(eqx.filter_jit(molecule_predictions)(model, m))
         error = (energies[:, 1 if m.relaxed is None else 3] - m.energies) / m.atoms
-        trained, minimum = np.asarray(m.trained) > 0, np.asarray(m.minimum)
+        trained, distorted = np.asarray(m.trained) > 0, np.asarray(m.distorted)
 
         def mean(which):
             return float(np.mean(np.abs(error[which]))) if which.any() else np.nan
 
-        found |= {"molecules": mean(trained & minimum), "by_molecule": error}
-        found |= {"validation": mean(~trained & minimum), "distorted": mean(trained & ~minimum)}
+        found |= {"molecules": mean(trained & ~distorted), "by_molecule": error}
+        found |= {"validation": mean(~trained & ~distorted), "distorted": mean(trained & distorted)}
     if data.crystals is not None:
         energies = eqx.filter_jit(crystal_predictions)(model, data.crystals, BREATHING)
         error, _ = _errors_per_atom(energies, data.crystals.energies, 2.0 * np.ones(len(energies)))

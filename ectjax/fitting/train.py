@@ -78,7 +78,7 @@ def fit(
     start = jax.tree.map(lambda x: jnp.asarray(x, float), start)
     flat = np.asarray(ravel_pytree(_selected(start if begin is None else begin, names))[0])
     lower, upper = (_limits(names, len(basis.numbers), bounds or {}, side) for side in (0, 1))
-    asked = None if data.molecules is None else (np.asarray(data.molecules.trained) == 0) & data.molecules.minimum
+    asked = None if data.molecules is None else (np.asarray(data.molecules.trained) == 0) & ~data.molecules.distorted
     validates = asked is not None and bool(asked.any())
     points: list[_Point] = []  # evaluation 0, and the last one
     improved: list[_Point] = []  # the lowest objective, and the lowest validation error

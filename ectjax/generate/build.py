@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..tables import AtomicState, Element, read_table, symbol_of, write_table
-from ..tables.goals import FIT_ERROR_LIGHT
-from ..tables.verify import FIT_ERROR_LIMIT, evaluate, verify_state
+from ..tables.goals import fit_error_goal
+from ..tables.verify import evaluate, verify_state
 from ..units import HARTREE_IN_EV
 from .fit import Fit, fit_density
 from .low_spin import low_spin_change
@@ -100,8 +100,7 @@ def make_state(
         }[recipe.exact]
         fit = Fit(np.array(coefficients), np.array(powers), np.full(len(powers), decay))
     else:
-        goal = FIT_ERROR_LIGHT if number <= 10 else FIT_ERROR_LIMIT
-        fit = fit_density(reference.density, number, recipe.electrons, decay, goal=goal)
+        fit = fit_density(reference.density, number, recipe.electrons, decay, goal=fit_error_goal(number))
     charge, excitation = recipe.charge, recipe.label.count("*")
     state = AtomicState(
         label=recipe.label,

@@ -11,3 +11,4 @@ from ectjax.native.library import can_be_built as can_be_built
 from ectjax.native.library import usable as usable
 from ectjax.native.tables import NativeTables as NativeTables
 from ectjax.native.tables import native_tables as native_tables
+from ectjax.native.tables import obstacle_of as obstacle_of

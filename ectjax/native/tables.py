@@ -40,6 +40,16 @@ def kernel_of(long_range) -> tuple[str, float] | None:
     )
 
 
+def obstacle_of(model: Model) -> str | None:
+    """Why the compiled sums cannot serve a model, None where they can."""
+    if model.orbitals is not None:
+        return "the model's resonance knows bonding orbitals, the compiled sums do not: use the JAX path (native=None)"
+    states = model.state_charge.shape[1]
+    if states > MOST_STATES:
+        return f"the model has {states} states per element; the compiled sums take at most {MOST_STATES}"
+    return None
+
+
 def native_tables(model: Model, long_range=None) -> NativeTables:
     """Packed tables of a model (host side); `long_range` as in `System`.
 
@@ -47,13 +57,10 @@ def native_tables(model: Model, long_range=None) -> NativeTables:
         ValueError: bonding orbitals, more states than the library knows, or a long-range sum that is cut off
             elsewhere than the model.
     """
+    obstacle = obstacle_of(model)
+    if obstacle is not None:
+        raise ValueError(obstacle)
     elements, states = model.state_charge.shape
-    if model.orbitals is not None:
-        raise ValueError(
-            "the model's resonance knows bonding orbitals, the compiled sums do not: use the JAX path (native=None)"
-        )
-    if states > MOST_STATES:
-        raise ValueError(f"the model has {states} states per element; the compiled sums take at most {MOST_STATES}")
     kind = kernel_of(long_range)
     if long_range is not None and long_range.cutoff != model.cutoff:
         raise ValueError(

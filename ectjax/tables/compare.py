@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..units import HARTREE_IN_EV
-from .goals import FIT_ERROR_LIGHT
+from .goals import fit_error_goal
 from .records import AtomicState, Element
-from .verify import FIT_ERROR_LIMIT, evaluate
+from .verify import evaluate
 
 ENERGY_TOLERANCE_EV = 1e-3
 """Between two builds: iterations converge to about 1e-7 eV, other versions of PySCF and LAPACK to somewhat less."""
@@ -44,7 +44,7 @@ def compare_elements(first: Element, second: Element) -> list[Difference]:
     common = [label for label in first.labels if label in second.labels]
     if not common:
         raise ValueError(f"the two tables of {first.symbol} have no state in common; build the same states")
-    limit = FIT_ERROR_LIGHT if first.number <= 10 else FIT_ERROR_LIMIT
+    limit = fit_error_goal(first.number)
     return [_difference(first.symbol, first.state(x), second.state(x), limit) for x in common]
 
 
