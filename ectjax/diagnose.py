@@ -25,7 +25,8 @@ def explain(model: Model, system: System) -> str:
     if broken.size:
         p = broken[np.argmin(distances[broken])]
         return f"the interaction of atoms {i[p]} and {j[p]}, {distances[p]:.4f} Å apart, is not finite"
-    own = np.isfinite(np.asarray(terms.state_energy)).all(axis=1) & np.isfinite(np.asarray(terms.resonance)).all((1, 2))
+    own = np.isfinite(np.asarray(terms.state_energy)).all(axis=1)
+    own &= np.isfinite(np.asarray(terms.resonance)).all((1, 2, 3))
     own &= np.isfinite(np.asarray(terms.embedding.coefficients))[np.asarray(terms.species)].all((1, 2, 3))
     if not own.all():
         return f"the model of atom {np.flatnonzero(~own)[0]} holds numbers that are not finite"

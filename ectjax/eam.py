@@ -105,7 +105,7 @@ class EAM(eqx.Module):
             state_charge=zeros,
             state_energy=zeros,
             state_mask=jnp.ones((count, 1), bool),
-            resonance=zeros[:, :, None],
+            resonance=zeros[:, None, :, None],
             embedding=EmbeddingTable(
                 jnp.asarray(_hermite(values, _c2_slopes(values))[:, None], self.density.dtype),
                 scale,

@@ -18,14 +18,16 @@ from ectjax.embedding.concordance import bond_density
 from ectjax.embedding.table import EmbeddingTable, background_knots, combine, component_values
 from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
+from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.fourier import k_grid, k_max_of
 from ectjax.pairs.orbitals import Orbitals
 from ectjax.pairs.two_center_tables import two_center_array
+from ectjax.pairs.valence import core_density
 from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
 from ectjax.radial.switching import smoothstep
 from ectjax.tables import Element, load_element
 from ectjax.tables.symbols import SYMBOLS
-from ectjax.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+from ectjax.units import BOHR_IN_ANGSTROM, COULOMB_EV_ANGSTROM, HARTREE_IN_EV
 
 DEFAULT_STATES = ("-1", "0", "+1")
 DEFAULT_CUTOFF = 8.0
@@ -91,7 +93,7 @@ class Basis(eqx.Module):
     components: Float[Array, "E S 3 B"]
     projections: tuple[Float[Array, "E S 3 2"], Float[Array, "E S"]] | None
     two_center: Float[Array, "E E S S 3 M"] | None
-    orbitals: bool = eqx.field(static=True, default=False)
+    valence_factors: Float[Array, "E K"] | None
 
 
 class PairPlaces(NamedTuple):
@@ -104,6 +106,25 @@ class PairPlaces(NamedTuple):
     t: Float[Array, " P"]
     distance: Float[Array, " P"]
     inside: Bool[Array, " P"]
+
+
+class Bonding(eqx.Module):
+    """What a resonance with orbitals has of its own: the orbitals; tables of the valence density of the neutral atom j
+    in the window of i in e/bohr³; and of R J, the interaction of two unit transfers, in eV Å/e²."""
+
+    orbitals: Orbitals
+    density: Float[Array, "4 E E M"]
+    fluctuation: Float[Array, "4 E E M"]
+
+    def functions(self, at: PairPlaces):
+        """Valence densities at i from j and at j from i in e/bohr³, and J in eV/e², each (P,); 0 beyond the cutoff."""
+        density, fluctuation = self.density.reshape(4, -1), self.fluctuation.reshape(4, -1)
+        parts = (
+            table_values(density, at.forward, at.t),
+            table_values(density, at.backward, at.t),
+            reciprocal_values(fluctuation, at.forward, at.t, at.distance, self.fluctuation.shape[-1]),
+        )
+        return tuple(jnp.where(at.inside, x, 0.0) for x in parts)
 
 
 class Model(eqx.Module):
@@ -119,8 +140,8 @@ class Model(eqx.Module):
     state_charge: Float[Array, "E S"]
     state_energy: Float[Array, "E S"]
     state_mask: Bool[Array, "E S"]
-    resonance: Float[Array, "E S S"]
-    orbitals: Orbitals | None
+    resonance: Float[Array, "E C S S"]
+    bonding: Bonding | None
     embedding: EmbeddingTable
     density: Float[Array, "S 4 E E M"]
     interaction: Float[Array, "S S 4 E E M"]
@@ -159,10 +180,6 @@ class Model(eqx.Module):
             reciprocal_values(scaled, at.forward, at.t, at.distance, self.interaction.shape[-1]),
         )
         return tuple(jnp.where(at.inside, x, 0.0) for x in parts)
-
-    def neutral_states(self) -> Int[Array, " E"]:
-        """Rows of the neutral ground states."""
-        return jnp.asarray([labels.index("0") for labels in self.labels])
 
     def charge_products(self) -> Float[Array, "S S 1 E*E"]:
         """q_α q_β in e² of the states of every pair of elements: tables of constants at the places `elements`."""
@@ -269,7 +286,7 @@ def build_basis(
         components=components.reshape(count, most, 3, -1),
         projections=_baskes_projections(records, chosen, most) if embedding == "baskes" else None,
         two_center=two_center_array(densities, radius) if pair == "two_center" else None,
-        orbitals=resonance == "orbitals",
+        valence_factors=_valence_factors(records, grid.k)[:, keep] if resonance == "orbitals" else None,
     )
 
 
@@ -294,6 +311,17 @@ def _fourier_and_screening(densities, wave_numbers, radius):
         return jax.vmap(lambda x: (x.form_factor(wave_numbers), safe * x.screened_remainder(safe)))(stack)
 
     return both(stack)
+
+
+def _valence_factors(records: Sequence[Element], wave_numbers) -> np.ndarray:
+    """Form factors (E, K) of the valence densities of the neutral atoms."""
+    rows = []
+    with jax.enable_x64(True):
+        for record in records:
+            factor = np.asarray(record.state("0").density.form_factor(wave_numbers))
+            core = core_density(record.number)
+            rows.append(factor if core is None else factor - np.asarray(core.form_factor(wave_numbers)))
+    return np.array(rows)
 
 
 def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING) -> np.ndarray:
@@ -329,7 +357,7 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         free = HARTREE_IN_EV * baskes_combination(*basis.projections, a, b)
     free = jnp.where(basis.state_mask[:, :, None], free, 0.0)
     embedding = EmbeddingTable.fit(free * parameters.m[:, None, None])
-    scaled = switch * basis.penetration * (HARTREE_IN_EV * BOHR_IN_ANGSTROM)
+    scaled = switch * basis.penetration * COULOMB_EV_ANGSTROM
     if basis.two_center is not None:
         scaled = scaled + knots * _two_center_energy(basis, parameters, embedding, h, switch)
     return Model(
@@ -341,7 +369,7 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         state_energy=jnp.asarray(basis.state_energy) * HARTREE_IN_EV,
         state_mask=jnp.asarray(basis.state_mask),
         resonance=_resonance(basis, parameters),
-        orbitals=Orbitals.of(basis.numbers, parameters.pi) if basis.orbitals else None,
+        bonding=None if basis.valence_factors is None else _bonding(basis, parameters, switch),
         embedding=embedding,
         density=spline_coefficients(h).transpose(2, 4, 0, 1, 3),
         interaction=spline_coefficients(scaled).transpose(2, 3, 5, 0, 1, 4),
@@ -349,11 +377,30 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
 
 
 def _resonance(basis: Basis, parameters: Parameters):
-    """κ of every pair of states of an element that differ by one electron or an excitation, (E, S, S)."""
+    """κ of every pair of states of an element that differ by one electron or an excitation, (E, C, S, S): one channel,
+    or with orbitals those of `ectjax.pairs.orbitals`, which leave excitations out."""
     negative = basis.state_charge < 0
     anionic = negative[:, :, None] | negative[:, None, :]
     scale = jnp.where(anionic, parameters.anion[:, None, None], 1.0)
-    return parameters.kappa[:, None, None] * scale * basis.adjacency
+    coupling = parameters.kappa[:, None, None] * scale * basis.adjacency
+    if basis.valence_factors is None:
+        return coupling[:, None]
+    positive = basis.state_charge > 0
+    cationic = positive[:, :, None] | positive[:, None, :]
+    return jnp.stack([jnp.where(anionic, coupling, 0.0), jnp.where(cationic, coupling, 0.0)], axis=1)
+
+
+def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:
+    """`Bonding` of one set of parameters."""
+    density = background_table(basis.valence_factors, parameters.sigma, basis.wave_numbers, basis.kernel)
+    d = unit_transfer(basis.labels)
+    penetration = jnp.einsum("ea,fb,efabm->efm", d, d, basis.penetration)
+    fluctuation = COULOMB_EV_ANGSTROM * (1.0 + switch * penetration)
+    return Bonding(
+        orbitals=Orbitals.of(basis.numbers, basis.labels, parameters.pi),
+        density=spline_coefficients(jnp.maximum(density, 0.0) * switch).transpose(3, 0, 1, 2),
+        fluctuation=spline_coefficients(fluctuation).transpose(3, 0, 1, 2),
+    )
 
 
 def _two_center_energy(basis: Basis, parameters: Parameters, embedding: EmbeddingTable, h, switch):

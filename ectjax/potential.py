@@ -3,7 +3,7 @@
 E = Σ_iα ω_iα [ε_iα + F_iα(ρ̄_i)] + Σ_{pairs} ω_i φ_ij ω_j + ½ Σ q_i q_j/R_ij − Σ_i κ_i g(ρ̄_i) c_i·A c_i
 
 with ρ̄_i = Σ_j Σ_β ω_jβ h_iβ(R_ij), q_i = Σ_α q_α ω_iα, c = √ω. With bonding orbitals g depends on the directions of
-the neighbours as well (`ectjax.pairs.orbitals`). eV, Å, e.
+the neighbours as well (`ectjax.pairs.orbitals`) and charges fluctuate together (`ectjax.pairs.fluctuations`). eV, Å, e.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,11 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ectjax.coulomb import DirectCoulomb
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
-from ectjax.model import RESONANCE_SOFTENING, Model, PairPlaces
+from ectjax.model import RESONANCE_SOFTENING, Bonding, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances, pair_vectors
+from ectjax.pairs.fluctuations import mean_attraction, relief
 from ectjax.pairs.orbitals import Orbitals, bond_shapes, resonance_argument, shared
-from ectjax.pairs.terms import PairSums, PairTerms
+from ectjax.pairs.terms import BondShapes, PairSums, PairTerms
 from ectjax.radial.spline import table_values
 
 ROUNDS = 4  # searches for a lower basin after a cold start; nearly always one is enough
@@ -59,9 +60,10 @@ class Terms(eqx.Module):
     state_energy: Float[Array, "N S"]
     state_charge: Float[Array, "N S"]
     state_mask: Bool[Array, "N S"]
-    resonance: Float[Array, "N S S"]
+    resonance: Float[Array, "N C S S"]
     embedding: EmbeddingTable
     orbitals: Orbitals | None
+    attraction: Float[Array, " N"] | None
     pairs: PairSums
     coulomb: eqx.Module
     screening: Screening
@@ -82,23 +84,26 @@ def geometry_terms(model: Model, system: System) -> Terms:
         screened = kernel, model.charge_products()
     places = model.pair_places(species[i], species[j], distances)
     functions = computed_once(_pair_terms, jnp.any(places.inside), model, places, screened)
-    shapes = None if model.orbitals is None else _bond_shapes(model, system, species, distances, functions)
-    return terms_of(model, system, PairTerms(i, j, *functions, shapes), coulomb, charge_screening(system, distances))
+    shapes, attraction = (None, None) if model.bonding is None else _bonds(model.bonding, system, species, places)
+    pairs = PairTerms(i, j, *functions, shapes)
+    return terms_of(model, system, pairs, coulomb, charge_screening(system, distances), attraction)
 
 
-def _bond_shapes(model: Model, system: System, species, distances, functions):
-    """`ectjax.pairs.orbitals.bond_shapes` of a geometry, with the `functions` that `_pair_terms` gives."""
-    pairs, mask = (system.neighbors.i, system.neighbors.j), system.neighbors.mask
-    neutral, each = model.neutral_states()[species], jnp.arange(mask.shape[0])
-    at_i, at_j = (
-        jnp.where(mask, x[neutral[sender], each], 0.0) for x, sender in zip(functions[:2], pairs[::-1], strict=True)
-    )
-    left = shared(model.orbitals, pairs, species, at_i, at_j, mask)
+def _bonds(bonding: Bonding, system: System, species, places: PairPlaces) -> tuple[BondShapes, Float[Array, " N"]]:
+    """What orbitals add to the terms of a geometry: shapes of bonds, and the attraction of fluctuating charges (N,)."""
+    i, j, mask = system.neighbors.i, system.neighbors.j, system.neighbors.mask
+    orbitals = bonding.orbitals
+    at_i, at_j, interaction = (jnp.where(mask, x, 0.0) for x in bonding.functions(places))
+    exchange = at_i * orbitals.source[species[j]], at_j * orbitals.source[species[i]]
+    left = shared(orbitals, (i, j), species, exchange, mask)
     vectors = pair_vectors(system.positions, system.cell, system.neighbors)
-    return bond_shapes(model.orbitals, species[pairs[0]], species[pairs[1]], vectors, distances, left)
+    couplings = left * exchange[0], left * exchange[1]
+    shapes = bond_shapes(orbitals, species[i], species[j], vectors, places.distance, couplings)
+    attraction = mean_attraction((i, j), exchange, interaction, species.shape[0])
+    return BondShapes(*shapes, orbitals.open[species]), attraction
 
 
-def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening) -> Terms:
+def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening, attraction=None) -> Terms:
     """What belongs to single atoms, joined with what belongs to pairs."""
     real = system.atom_mask
     species = jnp.where(real, system.species, 0)
@@ -111,9 +116,10 @@ def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening)
         state_energy=energy,
         state_charge=charge,
         state_mask=model.state_mask[species] & real[:, None],
-        resonance=jnp.where(real[:, None, None], model.resonance[species], 0.0),
+        resonance=jnp.where(real[:, None, None, None], model.resonance[species], 0.0),
         embedding=model.embedding,
-        orbitals=None if model.orbitals is None else model.orbitals.at(species),
+        orbitals=None if model.bonding is None else model.bonding.orbitals.at(species),
+        attraction=attraction,
         pairs=pairs,
         coulomb=coulomb,
         screening=screening,
@@ -146,10 +152,14 @@ def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening
     return Screening.prepare(pairs.i, pairs.j, distances, pairs.mask, count / volume, system.cell is not None)
 
 
-def resonance_strength(background: Float[Array, " N *K"], orbitals: Orbitals | None = None) -> Float[Array, " N"]:
+def resonance_strength(background: Float[Array, " N *K"], orbitals: Orbitals | None = None) -> Float[Array, "N C"]:
     """g = √(ρ̄ + δ) − √δ, zero for an isolated atom, of finite slope everywhere; with bonding orbitals
-    `resonance_argument` of the background's moments takes the place of ρ̄."""
-    argument = background if orbitals is None else resonance_argument(background, orbitals)
+    `resonance_argument` of the background's moments takes the place of ρ̄, in each channel."""
+    if orbitals is None:
+        argument = background[:, None]
+    else:
+        channels = orbitals.most.shape[1]
+        argument = resonance_argument(background[:, 1:].reshape(len(background), channels, -1), orbitals)
     return jnp.sqrt(argument + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
 
 
@@ -159,12 +169,15 @@ def density_of(background: Float[Array, " N *K"]) -> Float[Array, " N"]:
 
 
 def _own_energies(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
-    """Σ_α ω_α [ε_α + F_α(ρ̄)] − κ g(ρ̄) c·A c of every atom in eV."""
+    """Σ_α ω_α [ε_α + F_α(ρ̄)] − κ g(ρ̄) c·A c of every atom in eV, and what its fluctuating charge gains."""
     c, background = amplitudes, terms.pairs.background(weights)
     embedded = terms.embedding.of_species(terms.species, density_of(background))
     embedded = jnp.where(terms.state_mask, embedded, 0.0)
     own = jnp.sum(weights * (terms.state_energy + embedded), axis=1)
-    return own - resonance_strength(background, terms.orbitals) * jnp.einsum("na,nab,nb->n", c, terms.resonance, c)
+    if terms.attraction is not None:
+        own = own + relief(weights, terms.state_charge, terms.attraction)[0]
+    mixed = jnp.einsum("na,nkab,nb->nk", c, terms.resonance, c)
+    return own - jnp.sum(resonance_strength(background, terms.orbitals) * mixed, axis=1)
 
 
 def atomic_energies(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
@@ -198,31 +211,31 @@ def slopes_by(sums: Callable, weights: Float[Array, "N S"], amplitudes: Float[Ar
     """`energy_and_slopes` with given sums over pairs and long range, (∂E/∂ρ̄, charges) → around (N, S), potential (N,)
     and anything else, which is returned last."""
     c, background = amplitudes, terms.pairs.background(weights)
-    strength, mixing, embedded, pressure = _at_background(weights, c, background, terms)
-    mixed = jnp.sum(c * mixing, axis=1)
+    mixing, embedded, pressure = _at_background(weights, c, background, terms)
     charges = jnp.sum(weights * terms.state_charge, axis=1)
     around, potential, beside = sums(pressure, charges)
     # Σ ω·around counts every pair of states twice, and the pressure once for every density
     pair = 0.5 * (jnp.sum(weights * around) - jnp.sum(pressure * background))
     local = terms.state_energy + embedded
-    energy = jnp.sum(weights * local) - jnp.sum(strength * mixed) + pair + 0.5 * jnp.sum(charges * potential)
+    energy = jnp.sum(weights * local) - jnp.sum(c * mixing) + pair + 0.5 * jnp.sum(charges * potential)
     slopes = local + around + terms.state_charge * potential[:, None]
-    return energy, slopes, -2.0 * strength[:, None] * mixing, beside
+    if terms.attraction is not None:
+        gained, pull = relief(weights, terms.state_charge, terms.attraction)
+        energy, slopes = energy + jnp.sum(gained), slopes + pull
+    return energy, slopes, -2.0 * mixing, beside
 
 
 def _at_background(weights, amplitudes, background, terms: Terms):
-    """g (N,), A c (N, S), F(ρ̄) (N, S) and the derivative of the energy in the background, of its shape."""
+    """Σ g A c over channels (N, S), F(ρ̄) (N, S) and the derivative of the energy in the background, of its shape."""
     density = density_of(background)
     embedded, push = _with_slope(lambda x: terms.embedding.of_species(terms.species, x), density)
     embedded, push = (jnp.where(terms.state_mask, x, 0.0) for x in (embedded, push))
-    mixing = jnp.einsum("nab,nb->na", terms.resonance, amplitudes)
-    embedding, mixed = jnp.sum(weights * push, axis=1), jnp.sum(amplitudes * mixing, axis=1)
-    if terms.orbitals is None:
-        strength, bend = _with_slope(resonance_strength, background)
-        return strength, mixing, embedded, embedding - bend * mixed
+    each = jnp.einsum("nkab,nb->nka", terms.resonance, amplitudes)
+    embedding, mixed = jnp.sum(weights * push, axis=1), jnp.sum(amplitudes[:, None] * each, axis=2)
     strength, back = jax.vjp(lambda x: resonance_strength(x, terms.orbitals), background)
     (pressure,) = back(-mixed)
-    return strength, mixing, embedded, pressure.at[:, 0].add(embedding)
+    pressure = pressure + embedding if pressure.ndim == 1 else pressure.at[:, 0].add(embedding)
+    return jnp.sum(strength[:, :, None] * each, axis=1), embedded, pressure
 
 
 def _with_slope(function, x):

@@ -25,7 +25,7 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "resonance": str,
     },
     "data": {"diatomics": str, "molecules": (str, bool), "distorted": (str, bool), "crystals": (str, bool)},
-    "start": {"set": str, **dict.fromkeys(BOUNDS, (int, float))},
+    "start": {"set": str, **dict.fromkeys(BOUNDS, (int, float, dict))},
     "bounds": {name: dict for name in BOUNDS},
     "prior_widths": {name: (int, float) for name in BOUNDS},
     "train": {
@@ -71,7 +71,7 @@ class FitConfig:
     molecules: tuple[Molecule, ...]
     distorted: tuple[Molecule, ...]
     crystals: tuple[RockSalt, ...]
-    start: dict[str, float | str]
+    start: dict[str, float | str | dict[str, float]]
     train: dict
     bounds: dict[str, dict[int, tuple[float, float]]]
     prior_widths: dict[str, float]
@@ -110,6 +110,7 @@ def read_config(path: str | Path) -> FitConfig:
     states = {k: tuple(v) for k, v in states.items()} if isinstance(states, dict) else tuple(states)
     _check_states(path, states, elements)
     _check_numbers(path, content)
+    _check_start(path, start, elements)
     if not 0 <= train.get("validation", 0.0) < 1:
         raise ValueError(f"{path}: [train] validation = {train['validation']}; give a share of the molecules, 0 to 1")
     widths = {k: float(v) for k, v in content.get("prior_widths", {}).items()}
@@ -192,8 +193,8 @@ def _check_states(path: Path, states, elements: tuple[str, ...]) -> None:
 
 
 def _check_numbers(path: Path, content: dict) -> None:
-    """Counts, weights and start values in their ranges."""
-    model, start, train = (content.get(k, {}) for k in ("model", "start", "train"))
+    """Counts and weights in their ranges."""
+    model, train = (content.get(k, {}) for k in ("model", "train"))
     cutoff = model.get("cutoff", DEFAULT_CUTOFF)
     if not 2 <= cutoff <= 30:
         raise ValueError(f"{path}: [model] cutoff = {cutoff}; give 2 to 30 Å")
@@ -201,11 +202,21 @@ def _check_numbers(path: Path, content: dict) -> None:
         least = 1 if key in ("steps", "starts", "patience") else 0
         if isinstance(value, (int, float)) and not least <= value < float("inf"):
             raise ValueError(f"{path}: [train] {key} = {value}; give a number of at least {least}")
+
+
+def _check_start(path: Path, start: dict, elements: tuple[str, ...]) -> None:
+    """Start values in their ranges: one for all elements, or a table by symbol."""
     for key, value in start.items():
-        if key != "set" and not BOUNDS[key][0] <= value <= BOUNDS[key][1]:
-            raise ValueError(f"{path}: [start] {key} = {value}; give a number in {BOUNDS[key][0]} to {BOUNDS[key][1]}")
-    if "set" in start:
-        load_parameters(str(start["set"]))
+        if key == "set":
+            load_parameters(str(value))
+            continue
+        low, high = BOUNDS[key]
+        for symbol, number in value.items() if isinstance(value, dict) else [(None, value)]:
+            where = key if symbol is None else f"{key}.{symbol}"
+            if symbol is not None and symbol not in elements:
+                raise ValueError(f"{path}: [start] names {where}; the fit covers {', '.join(elements)}")
+            if not isinstance(number, (int, float)) or not low <= number <= high:
+                raise ValueError(f"{path}: [start] {where} = {number}; give a number in {low} to {high}")
 
 
 def _existing(path: Path, source: str) -> Path:

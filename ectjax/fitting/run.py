@@ -43,7 +43,8 @@ def start_parameters(config: FitConfig, index: int) -> Parameters:
         "anion": 1.0,
         "pi": 0.5 if config.resonance == "orbitals" else 0.0,
     }
-    base.update({k: float(v) for k, v in config.start.items() if k != "set"})
+    given = {k: v for k, v in config.start.items() if k != "set"}
+    base.update({k: float(v) for k, v in given.items() if not isinstance(v, dict)})
     values = {k: np.full(n, base[k]) for k in base}
     if "set" in config.start:
         known = load_parameters(str(config.start["set"]))
@@ -51,6 +52,9 @@ def start_parameters(config: FitConfig, index: int) -> Parameters:
             for k in FIELDS:
                 if symbol in known.elements:
                     values[k][row] = known.elements[symbol][k]
+    for k, entries in given.items():
+        for symbol, number in entries.items() if isinstance(entries, dict) else ():
+            values[k][config.elements.index(symbol)] = number
     if index > 0:
         draw = np.random.default_rng([int(config.train.get("seed", 0)), index])
         fixed = config.train.get("fixed", [])

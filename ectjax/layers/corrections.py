@@ -92,7 +92,7 @@ def corrected(terms: Terms, corrections: Corrections | None, prefactors: Embeddi
         change = jnp.where(terms.state_mask, corrections.state_energy, 0.0)
         new["state_energy"] = terms.state_energy + change.astype(terms.state_energy.dtype)
     if corrections.log_kappa is not None:
-        new["resonance"] = terms.resonance * jnp.exp(corrections.log_kappa)[:, None, None]
+        new["resonance"] = terms.resonance * jnp.exp(corrections.log_kappa)[:, None, None, None]
     if corrections.log_background is not None:
         factor = jnp.exp(corrections.log_background)
         pairs = cast(PairTerms, terms.pairs)

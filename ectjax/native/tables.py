@@ -42,7 +42,7 @@ def kernel_of(long_range) -> tuple[str, float] | None:
 
 def obstacle_of(model: Model) -> str | None:
     """Why the compiled sums cannot serve a model, None where they can."""
-    if model.orbitals is not None:
+    if model.bonding is not None:
         return "the model's resonance knows bonding orbitals, the compiled sums do not: use the JAX path (native=None)"
     states = model.state_charge.shape[1]
     if states > MOST_STATES:

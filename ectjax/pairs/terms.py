@@ -11,11 +11,12 @@ from jaxtyping import Array, Float, Int
 class PairSums(Protocol):
     """What an energy asks of the pairs of a geometry.
 
-    With bonding orbitals (`ectjax.pairs.orbitals`) the background has K columns instead of one number, ρ̄ first.
+    With bonding orbitals (`ectjax.pairs.orbitals`) the background has 1 + C K columns instead of one number: ρ̄, and K
+    moments for each of C channels.
     """
 
     def background(self, weights: Float[Array, "N S"]) -> Float[Array, " N *K"]:
-        """ρ̄_i in e/bohr³ (N,), the density of all other atoms in each atom's window; or its moments (N, K)."""
+        """ρ̄_i in e/bohr³ (N,), the density of all other atoms in each atom's window; with orbitals (N, 1 + C K)."""
 
     def energy(self, weights: Float[Array, "N S"]) -> Float[Array, ""]:
         """Σ_pairs ω_i φ_ij ω_j in eV."""
@@ -25,32 +26,60 @@ class PairSums(Protocol):
 
     def around(self, weights: Float[Array, "N S"], pressure: Float[Array, " N *K"]) -> Float[Array, "N S"]:
         """Σ_j [φ_ij ω_j + p_j h_j] of every state of atom i in eV (N, S), h_j its density at j and p the derivative of
-        the energy in the background, (N,) or (N, K): then p_j h_j is the sum over what h_j adds to all columns."""
+        the energy in the background, of its shape: with orbitals p_j h_j is the sum over what the state adds to all
+        columns."""
+
+
+class BondShapes(eqx.Module):
+    """What atom j adds to the moments of i, and i to those of j, (K, P), in as far as it is in states that are open to
+    a channel (N, C, S), 1 or 0."""
+
+    at_i: Float[Array, "K P"]
+    at_j: Float[Array, "K P"]
+    open: Float[Array, "N C S"]
+
+    def moments(self, i, j, weights: Float[Array, "N S"]) -> Float[Array, "N CK"]:
+        """Moments of all atoms, channel by channel."""
+        zero = jnp.zeros((weights.shape[0], len(self.at_i)), weights.dtype)
+
+        def channel(ready):
+            return zero.at[i].add((self.at_i * ready[j]).T).at[j].add((self.at_j * ready[i]).T)
+
+        return jnp.concatenate([channel(x) for x in jnp.einsum("ncs,ns->cn", self.open, weights)], axis=1)
+
+    def around(self, i, j, pressure: Float[Array, "N CK"]) -> Float[Array, "N S"]:
+        """What every state of an atom adds to the moments of the others, times the energy's derivatives in these."""
+        zero = jnp.zeros(len(pressure), pressure.dtype)
+
+        def channel(p):
+            to_i, to_j = jnp.sum(p[j].T * self.at_j, axis=0), jnp.sum(p[i].T * self.at_i, axis=0)
+            return zero.at[i].add(to_i).at[j].add(to_j)
+
+        parts = [channel(p) for p in jnp.split(pressure, self.open.shape[1], axis=1)]
+        return jnp.einsum("cn,ncs->ns", jnp.stack(parts), self.open)
 
 
 class PairTerms(eqx.Module):
     """Of the pairs (i, j) of a half list: h at i from the states of j and h at j from those of i, (S, P) in e/bohr³,
-    and the interactions (S of i, S of j, P) in eV. With bonding orbitals `shapes`, (K, P) at i and at j: what a density
-    adds to the columns of the background, per density."""
+    and the interactions (S of i, S of j, P) in eV; with bonding orbitals what belongs to these."""
 
     i: Int[Array, " P"]
     j: Int[Array, " P"]
     density_at_i: Float[Array, "S P"]
     density_at_j: Float[Array, "S P"]
     interaction: Float[Array, "S S P"]
-    shapes: tuple[Float[Array, "K P"], Float[Array, "K P"]] | None = None
+    shapes: BondShapes | None = None
 
     def background(self, weights):
         """As `PairSums.background`."""
         w = weights.T
         from_j = jnp.sum(self.density_at_i * w[:, self.j], axis=0)
         from_i = jnp.sum(self.density_at_j * w[:, self.i], axis=0)
+        zero = jnp.zeros(weights.shape[0], weights.dtype)
+        density = zero.at[self.i].add(from_j).at[self.j].add(from_i)
         if self.shapes is None:
-            zero = jnp.zeros(weights.shape[0], weights.dtype)
-            return zero.at[self.i].add(from_j).at[self.j].add(from_i)
-        at_i, at_j = self.shapes
-        zero = jnp.zeros((weights.shape[0], len(at_i)), weights.dtype)
-        return zero.at[self.i].add((at_i * from_j).T).at[self.j].add((at_j * from_i).T)
+            return density
+        return jnp.concatenate([density[:, None], self.shapes.moments(self.i, self.j, weights)], axis=1)
 
     def energy(self, weights):
         """As `PairSums.energy`."""
@@ -65,16 +94,15 @@ class PairTerms(eqx.Module):
     def around(self, weights, pressure):
         """As `PairSums.around`."""
         w, i, j = weights.T, self.i, self.j
-        pressure_i, pressure_j = pressure[i], pressure[j]
-        if self.shapes is not None:
-            at_i, at_j = self.shapes
-            pressure_i, pressure_j = jnp.sum(pressure_i.T * at_i, axis=0), jnp.sum(pressure_j.T * at_j, axis=0)
+        density_pressure = pressure if self.shapes is None else pressure[:, 0]
+        pressure_i, pressure_j = density_pressure[i], density_pressure[j]
         at_i = jnp.sum(self.interaction * w[None, :, j], axis=1) + pressure_j * self.density_at_j
         at_j = jnp.sum(self.interaction * w[:, None, i], axis=0) + pressure_i * self.density_at_i
         zero = jnp.zeros(
             weights.shape[0], weights.dtype
         )  # one state after the other: rows of states would be scattered one by one
-        return jnp.stack([zero.at[i].add(x).at[j].add(y) for x, y in zip(at_i, at_j, strict=True)], axis=1)
+        own = jnp.stack([zero.at[i].add(x).at[j].add(y) for x, y in zip(at_i, at_j, strict=True)], axis=1)
+        return own if self.shapes is None else own + self.shapes.around(i, j, pressure[:, 1:])
 
     def _state_energies(self, weights) -> Float[Array, "S S P"]:
         w = weights.T
