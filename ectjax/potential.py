@@ -99,7 +99,7 @@ def _bonds(bonding: Bonding, system: System, species, places: PairPlaces) -> tup
     vectors = pair_vectors(system.positions, system.cell, system.neighbors)
     couplings = left * exchange[0], left * exchange[1]
     shapes = bond_shapes(orbitals, species[i], species[j], vectors, places.distance, couplings)
-    attraction = mean_attraction((i, j), exchange, interaction, species.shape[0])
+    attraction = mean_attraction((i, j), exchange[0] + exchange[1], interaction, species.shape[0])
     return BondShapes(*shapes, orbitals.open[species]), attraction
 
 

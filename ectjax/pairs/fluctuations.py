@@ -34,18 +34,18 @@ def unit_transfer(labels) -> Float[np.ndarray, "E S"]:
 
 def mean_attraction(
     pairs: tuple[Int[Array, " P"], Int[Array, " P"]],
-    exchange: tuple[Float[Array, " P"], Float[Array, " P"]],
+    exchange: Float[Array, " P"],
     interaction: Float[Array, " P"],
     atoms: int,
 ) -> Float[Array, " N"]:
-    """J_i in eV/e² (N,) of J_ij (P,); `exchange` tells how much density of j bonds at i, and of i at j, in e/bohr³.
-    All are zero for padding."""
+    """J_i in eV/e² (N,) of J_ij (P,); `exchange` (P,) is the density of the two atoms that bonds, of each at the other,
+    in e/bohr³. Both are zero for padding."""
     zero = jnp.zeros(atoms, interaction.dtype)
 
     def gathered(values):
-        return zero.at[pairs[0]].add(values[0]).at[pairs[1]].add(values[1])
+        return zero.at[pairs[0]].add(values).at[pairs[1]].add(values)
 
-    return gathered([x * interaction for x in exchange]) / (gathered(exchange) + FLOOR)
+    return gathered(exchange * interaction) / (gathered(exchange) + FLOOR)
 
 
 def relief(
