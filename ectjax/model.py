@@ -141,10 +141,10 @@ class Model(eqx.Module):
     state_energy: Float[Array, "E S"]
     state_mask: Bool[Array, "E S"]
     resonance: Float[Array, "E C S S"]
-    bonding: Bonding | None
     embedding: EmbeddingTable
     density: Float[Array, "S 4 E E M"]
     interaction: Float[Array, "S S 4 E E M"]
+    bonding: Bonding | None = None
 
     def species_of(self, numbers) -> np.ndarray:
         """Rows (N,) int32 of atomic numbers (N,). Raises ValueError for an element the model lacks."""

@@ -312,7 +312,10 @@ def test_resonance_with_anions_is_scaled():
     basis = build_basis(["C"])
     assert basis.labels[0] == ("0", "-1", "+1")
     resonance = assemble(basis, Parameters.uniform(1, kappa=20.0, anion=0.25)).resonance[0]
-    np.testing.assert_allclose(resonance, [[0, 5, 20], [5, 0, 0], [20, 0, 0]])
+    np.testing.assert_allclose(resonance, [[[0, 5, 20], [5, 0, 0], [20, 0, 0]]])
+    directed = assemble(build_basis(["C"], resonance="orbitals"), Parameters.uniform(1, kappa=20.0, anion=0.25))
+    anionic, cationic = [[0, 5, 0], [5, 0, 0], [0, 0, 0]], [[0, 0, 20], [0, 0, 0], [20, 0, 0]]
+    np.testing.assert_allclose(directed.resonance[0], [anionic, cationic])
 
 
 def test_crystals():

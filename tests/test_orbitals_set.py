@@ -18,7 +18,7 @@ def _float64():
 
 def test_six_numbers_are_fitted():
     chosen = load_parameters("orbitals")
-    assert chosen.options["resonance"] == "orbitals" and len({x["b"] for x in chosen.elements.values()}) == 1
+    assert chosen.options["resonance"] == "orbitals" and len({x["m"] for x in chosen.elements.values()}) == 1
 
 
 @pytest.mark.slow
