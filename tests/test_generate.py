@@ -234,6 +234,26 @@ def test_core_functions_join_a_valence_basis():
     assert joined - sizes["aug-cc-pVTZ-DK"] == sizes["cc-pwCVTZ-PP"] - sizes["cc-pVTZ-PP"] > 0
 
 
+def test_diffuse_functions_reach_a_basis_that_has_none():
+    """5s of zinc needs them: its SCF energy is 0.8 eV too high in cc-pVTZ-DK alone."""
+    pytest.importorskip("pyscf")
+    pytest.importorskip("basis_set_exchange")
+    from ectjax.generate.pyscf_atom import atom, diffuse_name
+
+    plain, more = (atom("Zn", 0, 0, "cc-pVTZ-DK", extra) for extra in (0, 1))
+    least = [
+        min(molecule.bas_exp(shell).min() for shell in range(molecule.nbas) if molecule.bas_angular(shell) == 0)
+        for molecule in (plain, more)
+    ]
+    assert more.nao - plain.nao == 1 + 3 + 5
+    assert least[1] < 0.5 * least[0]
+    assert diffuse_name("cc-pVTZ-DK", 1) == "cc-pVTZ-DK + s, p, d of aug-cc-pVTZ-DK"
+    assert diffuse_name("aug-cc-pVTZ", 2) == "aug-cc-pVTZ + 2 diffuse shells"
+    assert diffuse_name("cc-pVTZ-DK", 0) == "cc-pVTZ-DK"
+    helium = [atom("He", 0, 0, "d-aug-cc-pVQZ", extra).nao for extra in (0, 1)]
+    assert helium[1] - helium[0] == 1 + 3 + 5 + 7
+
+
 def test_the_basis_limit_by_mp2_is_that_of_its_bases():
     """Of helium: X⁻³ from triple to quadruple zeta; nothing is added where MP2 is all there is."""
     pytest.importorskip("pyscf")

@@ -21,6 +21,7 @@ from ectjax.tables import (
     write_table,
 )
 from ectjax.tables.compare import compare_elements
+from ectjax.tables.goals import missing_states
 from ectjax.tables.page import write_page
 from ectjax.tables.verify import energy_difference_ev, energy_tolerance, smallest, verify_element
 from ectjax.units import HARTREE_IN_EV
@@ -152,6 +153,10 @@ def test_the_documentation_page_belongs_to_the_files(tmp_path):
     if not page.is_file():
         pytest.skip("no source checkout")
     assert page.read_text() == write_page(tmp_path / "tables.md").read_text(), "run 'ectjax tables page'"
+
+
+def test_every_state_with_a_recipe_is_shipped():
+    assert missing_states([load_element(symbol) for symbol in SHIPPED]) == {}
 
 
 def test_labels_are_parsed_and_refused():

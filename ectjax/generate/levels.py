@@ -77,7 +77,7 @@ def level_of_theory(symbol: str) -> Level:
         return Level("aug-cc-pwCVTZ-X2C", 5, "aug-cc-pwCVDZ-X2C", relativistic=True)
     if z <= 30:
         # 3s and 3p have to be correlated: they lie so close to 3d that its ionisation is off by 1 eV otherwise
-        if symbol in {"Sc", "Co", "Ni", "Cu"}:
+        if symbol in {"Sc", "Fe", "Co", "Ni", "Cu", "Zn"}:
             return Level("cc-pVTZ-DK", 5, relativistic=True, limit=("cc-pwCVTZ-DK", "cc-pwCVQZ-DK"))
         return _pair("cc-pVTZ-DK", 5, relativistic=True, small_triples=True)
     # the filled 3d shell of gallium is close enough to the valence to be correlated

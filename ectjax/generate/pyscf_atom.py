@@ -12,7 +12,10 @@ VOLUME_WEIGHTS = 4 * np.pi * RADII**3 * np.log(RADII[1] / RADII[0])
 
 
 def atom(symbol, charge, spin, basis, extra_diffuse=0, symmetry=False):
-    """The PySCF molecule of one atom in a basis of the Basis Set Exchange; ValueError if either is missing."""
+    """The PySCF molecule of one atom in a basis of the Basis Set Exchange; ValueError if either is missing.
+
+    `extra_diffuse` shells continue an "aug-" basis; any other gets s, p, d of its "aug-" family, once.
+    """
     try:
         import basis_set_exchange as bse
         from pyscf import gto
@@ -30,9 +33,14 @@ def atom(symbol, charge, spin, basis, extra_diffuse=0, symmetry=False):
 
     valence, _, core = basis.partition(CORE_OF)
     family = valence.removesuffix("(spdf)")
-    shells = shells_of(family, extra_diffuse)
+    plain = extra_diffuse and not augmented(family)
+    shells = shells_of(family, 0 if plain else extra_diffuse)
     if family != valence:
         shells = [shell for shell in shells if shell[0] <= 3]
+    if plain:  # the even-tempered rule finds nothing to continue in the contractions of these bases
+        held = _single_gaussians(shells)
+        outer = _single_gaussians(shells_of(f"aug-{family}"))
+        shells += [[n, [a, 1.0]] for n, a in outer if n <= 2 and (n, a) not in held]
     if core:
         held = _single_gaussians(shells_of(core.replace("pwCV", "pV")))
         shells += [[n, [a, 1.0]] for n, a in _single_gaussians(shells_of(core)) if (n, a) not in held]
@@ -44,6 +52,20 @@ def atom(symbol, charge, spin, basis, extra_diffuse=0, symmetry=False):
         symmetry=symmetry,
         verbose=0,
     )
+
+
+def augmented(basis: str) -> bool:
+    """Whether a basis has diffuse functions of its own."""
+    return basis.startswith(("aug-", "d-aug-"))
+
+
+def diffuse_name(basis: str, count: int) -> str:
+    """Name of a basis with `count` further diffuse shells, as `atom` adds them."""
+    if not count:
+        return basis
+    if augmented(basis):
+        return f"{basis} + {count} diffuse shell{'s' * (count > 1)}"
+    return f"{basis} + s, p, d of aug-{basis}"
 
 
 def _single_gaussians(shells) -> list[tuple[int, float]]:

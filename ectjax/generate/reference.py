@@ -8,7 +8,7 @@ from .composite import basis_limit, mp2_energy
 from .d_shell import IRREP, d_electrons, d_guess, d_population
 from .levels import level_of_theory
 from .low_spin import low_spin_change, valence_electrons
-from .pyscf_atom import RADII, atom, spherical_density
+from .pyscf_atom import RADII, atom, diffuse_name, spherical_density
 from .spin_orbit import lowest_level
 from .states import Recipe, recipes
 
@@ -86,8 +86,7 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
             method += f", {frozen} frozen core orbitals"
     energy, method = energy + added, method + beyond
     homo = _highest_occupied(mean_field)
-    if recipe.rydberg:
-        name += f" + {recipe.rydberg} diffuse shell{'s' * (recipe.rydberg > 1)}"
+    name = diffuse_name(name, recipe.rydberg)
     return Reference(spherical_density(molecule, matrix, RADII), float(energy), method, name, homo)
 
 

@@ -128,6 +128,11 @@ def triple_zeta(state: AtomicState) -> bool:
     return "TZ" in state.basis or "(T" in state.basis
 
 
+def lacks_diffuse(state: AtomicState) -> bool:
+    """Whether the diffuse shell that a state's basis names is one f function: so in a cc-pVnZ-DK without "aug-"."""
+    return "diffuse shell" in state.basis and "aug-" not in state.basis
+
+
 @dataclass(frozen=True)
 class Tally:
     """One goal over a whole set: how many figures it has, the worst of them, and those that miss it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from ectjax.files import replacing
 
 from ..units import HARTREE_IN_EV
-from .goals import NOT_PLANNED, missing_states, tally, triple_zeta
+from .goals import NOT_PLANNED, lacks_diffuse, missing_states, tally, triple_zeta
 from .records import Element
 from .store import SCHEMA, SCHEMA_VERSION, available_elements, load_element
 from .verify import energy_difference_ev
@@ -39,6 +39,8 @@ shipped files, state by state; 27 states of six elements built a second time are
   basis has beyond cc-pVTZ-PP. "Lowest level by spin-orbit coupling": first order, with ζ = (α²/2) ⟨(1/r) dV/dr⟩ of the
   open p orbital in the field of the nucleus and the other electrons; measured ionisation energies join lowest levels.
   All three change energies only.
+* Outer electrons of Rydberg states and of anions of the 3d row: further diffuse shells as the basis is named; "s, p, d
+  of" an "aug-" basis are the diffuse functions that it has beyond the one before.
 * Densities: UCCSD one-particle density matrix (lambda equations solved), averaged over angles in closed form: only
   pairs of shells with the same angular momentum enter, averaged over m.
 * Open d shells: every high-spin ground term of d^n is one determinant of real orbitals with pure L (d2: z2 x2-y2;
@@ -103,6 +105,12 @@ def _summary(elements: list[Element]) -> str:
     small = [e.symbol for e in elements if triple_zeta(e.state("0"))]
     if small:
         misses.append(f"* {', '.join(small)}: triple-zeta basis where the goal is quadruple (computing time)")
+    bare = [f"{e.symbol} {s.label}" for e in elements for s in e.states if lacks_diffuse(s)]
+    if bare:
+        misses.append(
+            f"* {', '.join(bare)}: no diffuse s, p, d functions - the diffuse shell of their basis is one f function; "
+            "built anew (`ectjax tables build EL --force`) they have them"
+        )
     missing = missing_states(elements)
     if missing:
         named = "; ".join(f"{symbol} {', '.join(labels)}" for symbol, labels in missing.items())
