@@ -1,11 +1,15 @@
-"""The shipped set `orbitals`: what its model card says of its numbers and of water."""
+"""The shipped set `orbitals`: what its model card says of its numbers, of rigid ions and of water."""
+
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 
-from ectjax import load_model, load_parameters
+from ectjax import build_system, calculate, load_model, load_parameters
+from ectjax.fitting.crystals import read_crystals
 from ectjax.fitting.molecules import g2_molecule
 from ectjax.fitting.padded import PaddedCalculator, relax
 
@@ -20,6 +24,23 @@ def test_five_numbers_are_fitted():
     chosen = load_parameters("orbitals")
     assert chosen.options["resonance"] == "orbitals"
     assert {(x["b"], x["m"]) for x in chosen.elements.values()} == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize("formula", ["LiF", "NaCl"])
+def test_rigid_ions_make_rock_salt(formula):
+    """Without resonance, Coulomb and the two-centre functional of full ions give the measured crystal (CRC, JANAF)."""
+    salt = next(c for c in read_crystals() if c.formula == formula)
+    chosen = load_parameters("orbitals")
+    rigid = replace(chosen, elements={s: x | {"kappa": 0.0} for s, x in chosen.elements.items()})
+    model, scales, energies = load_model(rigid, list(salt.symbols)), np.array([0.97, 1.0, 1.03]), []
+    for scale in scales:
+        cell = bulk(formula, "rocksalt", a=salt.constant * scale)
+        found = calculate(model, build_system(model, cell.numbers, cell.positions, cell=cell.cell[:]))
+        assert np.abs(found.equilibration.charges) == pytest.approx(1.0)
+        energies.append(float(found.energy))
+    curve = np.polynomial.Polynomial.fit(scales, energies, 2)
+    best = float(curve.deriv().roots()[0])
+    assert best == pytest.approx(1.0, abs=0.02) and -curve(best) == pytest.approx(salt.energy, rel=0.03)
 
 
 @pytest.mark.slow
