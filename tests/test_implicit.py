@@ -116,7 +116,7 @@ def test_states_that_are_empty_do_not_respond_and_the_others_do():
     system = build_system(base, [11, 17, 17], [[0, 0, 0], [0, 0, 2.5], [0.3, 4.0, 0.2]], charge=-1.0)
     direction = jnp.asarray(np.random.default_rng(5).normal(size=(3, 3)))
     for share in (jnp.zeros(2), jnp.array([1.0, 0.0])):
-        chosen = eqx.tree_at(lambda m: m.resonance, base, base.resonance * share[:, None, None])
+        chosen = eqx.tree_at(lambda m: m.resonance, base, base.resonance * share[:, None, None, None])
         found, change = _weights_and_response(chosen, system, direction)
         assert bool(found.converged)
         exists = np.asarray(chosen.state_mask)[np.asarray(system.species)]
