@@ -56,6 +56,12 @@ class Diatomic(NamedTuple):
         return np.minimum(self.morse(r), ionic)
 
 
+def further_diatomics() -> list[Diatomic]:
+    """The shipped pairs of nine further elements, mostly computed (benchmarks/fitting/diatomics.py)."""
+    with resources.as_file(resources.files("ectjax.fitting") / "data" / "diatomics_further.csv") as path:
+        return read_diatomics(path)
+
+
 def read_diatomics(path: str | Path | None = None) -> list[Diatomic]:
     """Diatomics of a CSV file with the columns of `COLUMNS`; the shipped 22 pairs if no path is given.
 

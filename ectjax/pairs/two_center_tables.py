@@ -4,7 +4,7 @@ The three components have definite signs and decay exponentially, so their logar
 hundred distances carry them from 0.1 to 30 Bohr, and a quintic spline through the logarithms gives any finer
 grid, for example the uniform one of the model's splines, to a relative 5e-6 (tests/test_two_center.py).
 
-`python -m ectjax.pairs.two_center_tables` rebuilds the shipped archive: the default states of eight elements.
+`python -m ectjax.pairs.two_center_tables` rebuilds the shipped archive: three states of seventeen elements.
 """
 
 import os
@@ -30,7 +30,12 @@ from ectjax.pairs.two_center_store import (
     write_table,
 )
 
-ARCHIVE_ELEMENTS = ("H", "Li", "C", "N", "O", "F", "Na", "Cl")
+ARCHIVE_ELEMENTS = (
+    "H", "Li", "Be", "B", "C", "N", "O", "F", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "K", "Ca",
+)  # fmt: skip
+ARCHIVE_STATES = ("-1", "0", "+1")
+DIVALENT = ("0", "+1", "+2")
+"""States of an archived element that has no anion."""
 _SIGNS = np.array([1.0, -1.0, -1.0])
 
 
@@ -184,11 +189,12 @@ def shipped_archive() -> Path:
 
 
 def build_archive(path: Path | None = None, jobs: int | None = None) -> tuple[Path, int]:
-    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`; returns the path and their count."""
+    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`, or 0, +1, +2; returns the path and their count."""
     from ectjax.tables import load_element
 
-    every = [state for symbol in ARCHIVE_ELEMENTS for state in load_element(symbol).states]
-    states = [state for state in every if state.label in ("-1", "0", "+1")]
+    elements = [load_element(symbol) for symbol in ARCHIVE_ELEMENTS]
+    chosen = [ARCHIVE_STATES if "-1" in element.labels else DIVALENT for element in elements]
+    states = [element.state(label) for element, labels in zip(elements, chosen, strict=True) for label in labels]
     tables = two_center_tables(states, jobs=jobs)
     keys = [density_key(state) for state in states]
     found = {

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ase.data import chemical_symbols
 
 from ectjax.fitting.crystals import RockSalt, read_crystals
-from ectjax.fitting.curves import Diatomic, read_diatomics
+from ectjax.fitting.curves import Diatomic, further_diatomics, read_diatomics
 from ectjax.fitting.molecules import Molecule, g2_molecule, read_molecules
 from ectjax.parameters import ParameterSet
 
@@ -34,7 +34,7 @@ def references_of(parameters: ParameterSet, quick: bool = False) -> References:
     """References for a parameter set. `quick` leaves the larger molecules out and takes every fourth of the others."""
     covered = set(parameters.elements)
     seen = {x for key in ("pairs", "molecules", "crystals") for x in parameters.provenance.get(key, ())}
-    pairs = read_diatomics()
+    pairs = read_diatomics() + further_diatomics()
     split = read_molecules()[:: 4 if quick else 1]
     larger = [] if quick else _other_molecules({m.name for m in read_molecules()}, covered)
     crystals = read_crystals()
