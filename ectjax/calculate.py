@@ -11,7 +11,7 @@ from ectjax.ensemble import Equilibration
 from ectjax.model import Model
 from ectjax.native.tables import NativeTables
 from ectjax.native.terms import Geometry, native_terms, slopes_with_forces
-from ectjax.potential import System, potential_energy, solve_terms
+from ectjax.potential import System, dipole_moment, potential_energy, solve_terms
 
 
 class Results(eqx.Module):
@@ -64,7 +64,7 @@ def calculate(
         (value, result), (slope, virial) = jax.value_and_grad(energy, argnums=(0, 1), has_aux=True)(
             system.positions, zero
         )
-    return _results(system, value, -slope, virial, result)
+    return _results(model, system, value, -slope, virial, result)
 
 
 def _natively(native: NativeTables, model: Model, system: System, weights, eager: bool, options) -> Results:
@@ -77,12 +77,12 @@ def _natively(native: NativeTables, model: Model, system: System, weights, eager
     else:
         result = solve_terms(terms, system.total_charge, weights, **options)
         forces, virial = slopes_with_forces(result.weights, result.amplitudes, geometry)[-1]
-    return _results(system, result.energy, forces, virial, result)
+    return _results(model, system, result.energy, forces, virial, result)
 
 
-def _results(system: System, energy, forces, virial, result: Equilibration) -> Results:
+def _results(model: Model, system: System, energy, forces, virial, result: Equilibration) -> Results:
     if system.cell is None:
-        stress, dipole = jnp.zeros((3, 3), energy.dtype), result.charges @ system.positions
+        stress, dipole = jnp.zeros((3, 3), energy.dtype), dipole_moment(model, system, result)
     else:
         stress = 0.5 * (virial + virial.T) / jnp.abs(jnp.linalg.det(system.cell))
         dipole = jnp.zeros(3, energy.dtype)

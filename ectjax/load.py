@@ -20,6 +20,7 @@ def load_model(
     pair: str | None = None,
     embedding: str | None = None,
     resonance: str | None = None,
+    polarization: str | None = None,
     dtype=None,
 ) -> Model:
     """A model of a parameter set.
@@ -31,13 +32,15 @@ def load_model(
         pair: "coulomb" or "two_center", instead of the form the set was fitted with.
         embedding: "dft" or "baskes", instead of the form the set was fitted with.
         resonance: "spherical" or "orbitals", instead of the form the set was fitted with.
+        polarization: "none" or "states", instead of the form the set was fitted with.
         dtype: of the arrays; JAX's default float if None.
 
     Raises:
         ValueError: no such set, a damaged file, an element that the set or the tables lack.
     """
     chosen = model if isinstance(model, ParameterSet) else load_parameters(model)
-    basis = basis_of(chosen, elements, cutoff=cutoff, pair=pair, embedding=embedding, resonance=resonance)
+    forms = {"pair": pair, "embedding": embedding, "resonance": resonance, "polarization": polarization}
+    basis = basis_of(chosen, elements, cutoff=cutoff, **forms)
     with jax.enable_x64(True):
         built = assemble(basis, parameters_of(chosen, basis_symbols(chosen, elements)))
         built = jax.tree.map(jax.device_get, built)
@@ -66,12 +69,14 @@ def basis_of(
     pair: str | None = None,
     embedding: str | None = None,
     resonance: str | None = None,
+    polarization: str | None = None,
 ) -> Basis:
     """The parameter-free tables of a set, kept in memory for the next call; arguments as in `load_model`."""
     symbols = basis_symbols(chosen, elements)
     options = {"cutoff": DEFAULT_CUTOFF, "energies": "experimental", "pair": "coulomb", "embedding": "dft"}
-    options |= {"resonance": "spherical"} | chosen.options
-    asked = {"cutoff": cutoff, "pair": pair, "embedding": embedding, "resonance": resonance}
+    options |= {"resonance": "spherical", "polarization": "none"} | chosen.options
+    asked = {"cutoff": cutoff, "pair": pair, "embedding": embedding}
+    asked |= {"resonance": resonance, "polarization": polarization}
     options |= {k: v for k, v in asked.items() if v is not None}
     states = tuple((s, chosen.states[s]) for s in symbols)
     return _cached_basis(states, tuple(sorted(options.items())))

@@ -20,12 +20,14 @@ from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.fourier import k_grid, k_max_of
-from ectjax.pairs.orbitals import Orbitals
+from ectjax.pairs.orbitals import Orbitals, likeness
+from ectjax.pairs.polarization import Polarizabilities
 from ectjax.pairs.two_center_tables import two_center_array
 from ectjax.pairs.valence import core_density
 from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
 from ectjax.radial.switching import smoothstep
 from ectjax.tables import Element, load_element
+from ectjax.tables.polarizabilities import polarizability
 from ectjax.tables.symbols import SYMBOLS
 from ectjax.units import BOHR_IN_ANGSTROM, COULOMB_EV_ANGSTROM, HARTREE_IN_EV
 
@@ -34,6 +36,7 @@ DEFAULT_CUTOFF = 8.0
 PAIR_FORMS = ("coulomb", "two_center")
 EMBEDDING_FORMS = ("dft", "baskes")
 RESONANCE_FORMS = ("spherical", "orbitals")
+POLARIZATION_FORMS = ("none", "states")
 SWITCH_FRACTION = 0.75
 KNOT_SPACING = 0.03  # Å: spline error of Rφ below 1e-6 eV Å beyond 0.4 Å
 BOUNDS = {
@@ -72,6 +75,13 @@ class Parameters(eqx.Module):
         return cls(*(jnp.full(elements, float(x)) for x in (a, b, sigma, kappa, m, anion, pi)))
 
 
+class Valence(NamedTuple):
+    """Form factors (E, K) of the valence densities of the neutral atoms, and their rms radii (E,) in bohr."""
+
+    factors: Float[Array, "E K"]
+    radius: Float[Array, " E"]
+
+
 class Basis(eqx.Module):
     """Everything about a set of elements that no fitted parameter touches. Atomic units unless named.
 
@@ -93,7 +103,8 @@ class Basis(eqx.Module):
     components: Float[Array, "E S 3 B"]
     projections: tuple[Float[Array, "E S 3 2"], Float[Array, "E S"]] | None
     two_center: Float[Array, "E E S S 3 M"] | None
-    valence_factors: Float[Array, "E K"] | None
+    valence: Valence | None
+    polarizabilities: Polarizabilities | None
 
 
 class PairPlaces(NamedTuple):
@@ -110,7 +121,8 @@ class PairPlaces(NamedTuple):
 
 class Bonding(eqx.Module):
     """What a resonance with orbitals has of its own: the orbitals; tables of the valence density of the neutral atom j
-    in the window of i in e/bohr³; and of R J, the interaction of two unit transfers, in eV Å/e²."""
+    in the window of i in e/bohr³ (with polarisation times the likeness of both); and of R J, the interaction of two
+    unit transfers, in eV Å/e²."""
 
     orbitals: Orbitals
     density: Float[Array, "4 E E M"]
@@ -145,6 +157,7 @@ class Model(eqx.Module):
     density: Float[Array, "S 4 E E M"]
     interaction: Float[Array, "S S 4 E E M"]
     bonding: Bonding | None = None
+    polarizabilities: Polarizabilities | None = None
 
     def species_of(self, numbers) -> np.ndarray:
         """Rows (N,) int32 of atomic numbers (N,). Raises ValueError for an element the model lacks."""
@@ -209,6 +222,7 @@ def build_basis(
     pair: str = "coulomb",
     embedding: str = "dft",
     resonance: str = "spherical",
+    polarization: str = "none",
     tables=None,
 ) -> Basis:
     """Radial tables of a set of elements, float64.
@@ -221,10 +235,12 @@ def build_basis(
         spacing: Å between knots.
         energies: "experimental" or "computed" state energies.
         pair: "coulomb", or "two_center" for the exact two-centre functional in every pair (theory section 3);
-            its tables are shipped for eight elements, else made on first use and cached.
+            its tables are shipped for seventeen elements, else made on first use and cached.
         embedding: "dft" (Daw) or "baskes": for any prefactors the Baskes curve nearest to Daw's.
         resonance: "spherical", or "orbitals" for a resonance that knows the directions of an atom's neighbours and how
             many bonds it can form (`ectjax.pairs.orbitals`).
+        polarization: "none", or "states" for atoms that their surroundings polarise (`ectjax.pairs.polarization`); with
+            resonance="orbitals" only.
         tables: file or folder of tables to use instead of the shipped ones.
 
     Raises:
@@ -237,9 +253,15 @@ def build_basis(
         ("pair", pair, PAIR_FORMS),
         ("embedding", embedding, EMBEDDING_FORMS),
         ("resonance", resonance, RESONANCE_FORMS),
+        ("polarization", polarization, POLARIZATION_FORMS),
     ):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}, allowed are {' and '.join(map(repr, allowed))}")
+    if polarization != "none" and resonance != "orbitals":
+        raise ValueError(
+            f"polarization is {polarization!r} with resonance={resonance!r}: it takes from the orbitals who exchanges "
+            "electrons with whom; use resonance='orbitals' or polarization='none'"
+        )
     records = [x if isinstance(x, Element) else load_element(x, tables) for x in elements]
     chosen = [states_of(record, states) for record in records]
     count, most = len(records), max(map(len, chosen))
@@ -286,7 +308,8 @@ def build_basis(
         components=components.reshape(count, most, 3, -1),
         projections=_baskes_projections(records, chosen, most) if embedding == "baskes" else None,
         two_center=two_center_array(densities, radius) if pair == "two_center" else None,
-        valence_factors=_valence_factors(records, grid.k)[:, keep] if resonance == "orbitals" else None,
+        valence=_valence(records, grid.k[keep]) if resonance == "orbitals" else None,
+        polarizabilities=_polarizabilities(records, chosen, most) if polarization == "states" else None,
     )
 
 
@@ -313,15 +336,32 @@ def _fourier_and_screening(densities, wave_numbers, radius):
     return both(stack)
 
 
-def _valence_factors(records: Sequence[Element], wave_numbers) -> np.ndarray:
-    """Form factors (E, K) of the valence densities of the neutral atoms."""
-    rows = []
+def _polarizabilities(records, chosen, most: int) -> Polarizabilities:
+    """Those of the chosen states (E, S), padded with zeros."""
+    polarizable, decay = np.zeros((2, len(records), most))
+    for e, (record, list_) in enumerate(zip(records, chosen, strict=True)):
+        for s, state in enumerate(list_):
+            polarizable[e, s] = polarizability(record.symbol, state.label) * BOHR_IN_ANGSTROM**3
+            decay[e, s] = state.decay / BOHR_IN_ANGSTROM
+    return Polarizabilities(polarizable, decay)
+
+
+def _valence(records: Sequence[Element], wave_numbers) -> Valence:
+    """`Valence` of elements: of the neutral atom less its core."""
+
+    def integrals(density):
+        parts = density.form_factor(wave_numbers), density.electron_count(), density.moment(2)
+        return [np.asarray(x) for x in parts]
+
+    factors, radii = [], []
     with jax.enable_x64(True):
         for record in records:
-            factor = np.asarray(record.state("0").density.form_factor(wave_numbers))
-            core = core_density(record.number)
-            rows.append(factor if core is None else factor - np.asarray(core.form_factor(wave_numbers)))
-    return np.array(rows)
+            whole, core = integrals(record.state("0").density), core_density(record.number)
+            if core is not None:
+                whole = [x - y for x, y in zip(whole, integrals(core), strict=True)]
+            factors.append(whole[0])
+            radii.append(np.sqrt(whole[2] / whole[1]))
+    return Valence(np.array(factors), np.array(radii))
 
 
 def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING) -> np.ndarray:
@@ -369,7 +409,8 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         state_energy=jnp.asarray(basis.state_energy) * HARTREE_IN_EV,
         state_mask=jnp.asarray(basis.state_mask),
         resonance=_resonance(basis, parameters),
-        bonding=None if basis.valence_factors is None else _bonding(basis, parameters, switch),
+        bonding=None if basis.valence is None else _bonding(basis, parameters, switch),
+        polarizabilities=jax.tree.map(jnp.asarray, basis.polarizabilities),
         embedding=embedding,
         density=spline_coefficients(h).transpose(2, 4, 0, 1, 3),
         interaction=spline_coefficients(scaled).transpose(2, 3, 5, 0, 1, 4),
@@ -383,7 +424,7 @@ def _resonance(basis: Basis, parameters: Parameters):
     anionic = negative[:, :, None] | negative[:, None, :]
     scale = jnp.where(anionic, parameters.anion[:, None, None], 1.0)
     coupling = parameters.kappa[:, None, None] * scale * basis.adjacency
-    if basis.valence_factors is None:
+    if basis.valence is None:
         return coupling[:, None]
     positive = basis.state_charge > 0
     cationic = positive[:, :, None] | positive[:, None, :]
@@ -392,13 +433,17 @@ def _resonance(basis: Basis, parameters: Parameters):
 
 def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:
     """`Bonding` of one set of parameters."""
-    density = background_table(basis.valence_factors, parameters.sigma, basis.wave_numbers, basis.kernel)
+    assert basis.valence is not None
+    density = background_table(basis.valence.factors, parameters.sigma, basis.wave_numbers, basis.kernel)
+    density = jnp.maximum(density, 0.0)
+    if basis.polarizabilities is not None:
+        density = density * likeness(basis.valence.radius)[:, :, None]
     d = unit_transfer(basis.labels)
     penetration = jnp.einsum("ea,fb,efabm->efm", d, d, basis.penetration)
     fluctuation = COULOMB_EV_ANGSTROM * (1.0 + switch * penetration)
     return Bonding(
         orbitals=Orbitals.of(basis.numbers, basis.labels, parameters.pi),
-        density=spline_coefficients(jnp.maximum(density, 0.0) * switch).transpose(3, 0, 1, 2),
+        density=spline_coefficients(density * switch).transpose(3, 0, 1, 2),
         fluctuation=spline_coefficients(fluctuation).transpose(3, 0, 1, 2),
     )
 

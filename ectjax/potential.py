@@ -16,12 +16,15 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ectjax.coulomb import DirectCoulomb
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
-from ectjax.model import RESONANCE_SOFTENING, Bonding, Model, PairPlaces
+from ectjax.model import RESONANCE_SOFTENING, SWITCH_FRACTION, Bonding, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances, pair_vectors
 from ectjax.pairs.fluctuations import mean_attraction, relief
-from ectjax.pairs.orbitals import Orbitals, bond_shapes, resonance_argument, shared
-from ectjax.pairs.terms import BondShapes, PairSums, PairTerms
+from ectjax.pairs.orbitals import MOMENTS, Orbitals, bond_shapes, resonance_argument, shared
+from ectjax.pairs.polarization import Polarizable, surroundings, unit_fields
+from ectjax.pairs.terms import BondShapes, PairSums, PairTerms, UnitFields
 from ectjax.radial.spline import table_values
+from ectjax.radial.switching import smoothstep
+from ectjax.units import COULOMB_EV_ANGSTROM
 
 ROUNDS = 4  # searches for a lower basin after a cold start; nearly always one is enough
 
@@ -33,7 +36,7 @@ class System(eqx.Module):
     covers the model's cutoff; cell (3, 3), lattice vectors as rows in Å, or None for an open system;
     long_range, parameters of an Ewald, PME or shifted-force sum of a periodic system, None for the direct sum;
     external_potential (N,), V_i in eV/e at every atom, adds Σ q_i V_i (a uniform field ℰ in V/Å is V_i = −ℰ·r_i), None
-    for none.
+    for none. Polarisable atoms need the field itself too: external_field (3,), uniform, in V/Å, or None.
     """
 
     positions: Float[Array, "N 3"]
@@ -43,6 +46,7 @@ class System(eqx.Module):
     cell: Float[Array, "3 3"] | None = None
     long_range: eqx.Module | None = None
     external_potential: Float[Array, " N"] | None = None
+    external_field: Float[Array, "3"] | None = None
 
     @property
     def atom_mask(self) -> Bool[Array, " N"]:
@@ -64,6 +68,7 @@ class Terms(eqx.Module):
     embedding: EmbeddingTable
     orbitals: Orbitals | None
     attraction: Float[Array, " N"] | None
+    polarizable: Polarizable | None
     pairs: PairSums
     coulomb: eqx.Module
     screening: Screening
@@ -84,13 +89,18 @@ def geometry_terms(model: Model, system: System) -> Terms:
         screened = kernel, model.charge_products()
     places = model.pair_places(species[i], species[j], distances)
     functions = computed_once(_pair_terms, jnp.any(places.inside), model, places, screened)
-    shapes, attraction = (None, None) if model.bonding is None else _bonds(model.bonding, system, species, places)
-    pairs = PairTerms(i, j, *functions, shapes)
-    return terms_of(model, system, pairs, coulomb, charge_screening(system, distances), attraction)
+    screening = charge_screening(system, distances)
+    if model.bonding is None:
+        return terms_of(model, system, PairTerms(i, j, *functions), coulomb, screening)
+    shapes, exchange, interaction = _bonds(model.bonding, system, species, places)
+    attraction = mean_attraction((i, j), exchange, interaction, species.shape[0])
+    fields, polarizable = _fields(model, system, species, places, exchange)
+    pairs = PairTerms(i, j, *functions, shapes, fields)
+    return terms_of(model, system, pairs, coulomb, screening, attraction, polarizable)
 
 
-def _bonds(bonding: Bonding, system: System, species, places: PairPlaces) -> tuple[BondShapes, Float[Array, " N"]]:
-    """What orbitals add to the terms of a geometry: shapes of bonds, and the attraction of fluctuating charges (N,)."""
+def _bonds(bonding: Bonding, system: System, species, places: PairPlaces):
+    """Shapes of the bonds of a geometry; in what measure pairs exchange electrons (P,), and J of each in eV/e² (P,)."""
     i, j, mask = system.neighbors.i, system.neighbors.j, system.neighbors.mask
     orbitals = bonding.orbitals
     at_i, at_j, interaction = (jnp.where(mask, x, 0.0) for x in bonding.functions(places))
@@ -99,11 +109,30 @@ def _bonds(bonding: Bonding, system: System, species, places: PairPlaces) -> tup
     vectors = pair_vectors(system.positions, system.cell, system.neighbors)
     couplings = left * exchange[0], left * exchange[1]
     shapes = bond_shapes(orbitals, species[i], species[j], vectors, places.distance, couplings)
-    attraction = mean_attraction((i, j), exchange[0] + exchange[1], interaction, species.shape[0])
-    return BondShapes(*shapes, orbitals.open[species]), attraction
+    return BondShapes(*shapes, orbitals.open[species]), exchange[0] + exchange[1], interaction
 
 
-def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening, attraction=None) -> Terms:
+def _fields(model: Model, system: System, species, places: PairPlaces, exchange):
+    """What polarisation adds to the terms of a geometry: fields of unit charges, and what atoms make of fields."""
+    if model.polarizabilities is None:
+        return None, None
+    pairs, distances = (system.neighbors.i, system.neighbors.j), places.distance
+    vectors = pair_vectors(system.positions, system.cell, system.neighbors)
+    reach = smoothstep(distances, SWITCH_FRACTION * model.cutoff, model.cutoff)
+    switch = jnp.where(system.neighbors.mask & places.inside, reach, 0.0)
+    fields = unit_fields(vectors, distances, switch)
+    charge = jnp.where(system.atom_mask[:, None], model.state_charge[species], 0.0)
+    left, counter = surroundings(model.polarizabilities.at(species), pairs, distances, fields, exchange)
+    external = jnp.zeros_like(counter)
+    if system.external_field is not None:
+        external = external + system.external_field / COULOMB_EV_ANGSTROM
+    left = jnp.where(system.atom_mask[:, None], left, 0.0)
+    return UnitFields(fields, charge), Polarizable(charge, left, counter, external)
+
+
+def terms_of(
+    model: Model, system: System, pairs, coulomb, screening: Screening, attraction=None, polarizable=None
+) -> Terms:
     """What belongs to single atoms, joined with what belongs to pairs."""
     real = system.atom_mask
     species = jnp.where(real, system.species, 0)
@@ -120,6 +149,7 @@ def terms_of(model: Model, system: System, pairs, coulomb, screening: Screening,
         embedding=model.embedding,
         orbitals=None if model.bonding is None else model.bonding.orbitals.at(species),
         attraction=attraction,
+        polarizable=polarizable,
         pairs=pairs,
         coulomb=coulomb,
         screening=screening,
@@ -159,13 +189,30 @@ def resonance_strength(background: Float[Array, " N *K"], orbitals: Orbitals | N
         argument = background[:, None]
     else:
         channels = orbitals.most.shape[1]
-        argument = resonance_argument(background[:, 1:].reshape(len(background), channels, -1), orbitals)
+        moments = background[:, 1 : 1 + channels * MOMENTS].reshape(len(background), channels, MOMENTS)
+        argument = resonance_argument(moments, orbitals)
     return jnp.sqrt(argument + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
 
 
 def density_of(background: Float[Array, " N *K"]) -> Float[Array, " N"]:
     """ρ̄ of a background with or without further moments."""
     return background if background.ndim == 1 else background[:, 0]
+
+
+def dipole_moment(model: Model, system: System, result: Equilibration) -> Float[Array, "3"]:
+    """Dipole in e Å of an equilibrated open system: of its charges, about the origin, and of its polarised atoms."""
+    moment = result.charges @ system.positions
+    if model.polarizabilities is None:
+        return moment
+    terms = geometry_terms(model, system)
+    assert terms.polarizable is not None
+    field = field_of(terms.pairs.background(result.weights))
+    return moment + jnp.sum(terms.polarizable.moments(result.weights, field), axis=0)
+
+
+def field_of(background: Float[Array, "N K"]) -> Float[Array, "N 3"]:
+    """The field of the charges in e/Å², the last columns of a background with polarisation."""
+    return background[:, -3:]
 
 
 def _own_energies(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
@@ -176,6 +223,8 @@ def _own_energies(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
     own = jnp.sum(weights * (terms.state_energy + embedded), axis=1)
     if terms.attraction is not None:
         own = own + relief(weights, terms.state_charge, terms.attraction)[0]
+    if terms.polarizable is not None:
+        own = own + terms.polarizable.gain(weights, field_of(background))[0]
     mixed = jnp.einsum("na,nkab,nb->nk", c, terms.resonance, c)
     return own - jnp.sum(resonance_strength(background, terms.orbitals) * mixed, axis=1)
 
@@ -212,16 +261,21 @@ def slopes_by(sums: Callable, weights: Float[Array, "N S"], amplitudes: Float[Ar
     and anything else, which is returned last."""
     c, background = amplitudes, terms.pairs.background(weights)
     mixing, embedded, pressure = _at_background(weights, c, background, terms)
+    gained, pull = jnp.zeros(len(weights), weights.dtype), jnp.zeros_like(weights)
+    if terms.attraction is not None:
+        gained, pull = relief(weights, terms.state_charge, terms.attraction)
+    if terms.polarizable is not None:
+        polarized, pulled, pushed = terms.polarizable.gain(weights, field_of(background))
+        gained, pull = gained + polarized, pull + pulled
+        pressure = pressure.at[:, -3:].add(pushed)
     charges = jnp.sum(weights * terms.state_charge, axis=1)
     around, potential, beside = sums(pressure, charges)
     # Σ ω·around counts every pair of states twice, and the pressure once for every density
     pair = 0.5 * (jnp.sum(weights * around) - jnp.sum(pressure * background))
     local = terms.state_energy + embedded
     energy = jnp.sum(weights * local) - jnp.sum(c * mixing) + pair + 0.5 * jnp.sum(charges * potential)
-    slopes = local + around + terms.state_charge * potential[:, None]
-    if terms.attraction is not None:
-        gained, pull = relief(weights, terms.state_charge, terms.attraction)
-        energy, slopes = energy + jnp.sum(gained), slopes + pull
+    energy = energy + jnp.sum(gained)
+    slopes = local + around + terms.state_charge * potential[:, None] + pull
     return energy, slopes, -2.0 * mixing, beside
 
 

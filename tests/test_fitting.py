@@ -27,7 +27,7 @@ from ectjax.fitting.objective import (
     springs,
 )
 from ectjax.fitting.run import _Checkpoint, training_weights, validation_of
-from ectjax.fitting.train import _value_and_jacobian, fit
+from ectjax.fitting.train import Free, _value_and_jacobian, fit
 from ectjax.model import Parameters, assemble, build_basis
 from ectjax.parameters.store import FIELDS
 
@@ -65,7 +65,7 @@ def test_ionic_tails_follow_coulomb():
 @pytest.mark.slow
 def test_gradient_of_the_objective():
     """Curves, charges, molecules, distorted ones too, and priors against differences in every parameter."""
-    basis = build_basis(["H", "O"], pair="two_center", resonance="orbitals")
+    basis = build_basis(["H", "O"], pair="two_center", resonance="orbitals", polarization="states")
     pairs = [p for p in read_diatomics() if {p.a, p.b} in ({"H"}, {"H", "O"})]
     distorted = next(f for f in read_distorted() if f.parent == "H2O")
     data = Data(curve_data(pairs, basis), molecule_data([g2_molecule("H2O"), distorted], basis))
@@ -73,7 +73,7 @@ def test_gradient_of_the_objective():
     flat, _ = ravel_pytree({name: getattr(start, name) for name in FIELDS})
 
     def blocks(x):  # residuals and their derivatives, one compilation
-        return _value_and_jacobian(x, basis, data, start, Weights(prior=0.01, force=0.1), FIELDS)
+        return _value_and_jacobian(x, basis, data, start, Weights(prior=0.01, force=0.1), Free(FIELDS, (0, 1)))
 
     slope = blocks(flat)[1]
     for n in range(flat.size):
@@ -257,13 +257,20 @@ class _Quadratic:
 def _quadratic_fit(monkeypatch, **options):
     stand_in = _Quadratic(target=1.2, best=options.pop("best", 1.2))
     monkeypatch.setattr("ectjax.fitting.train._value_and_jacobian", stand_in)
-    basis = SimpleNamespace(numbers=(1,))
+    count = options.pop("elements", 1)
+    basis = SimpleNamespace(numbers=tuple(range(1, 1 + count)))
     data = Data(
         None,
         SimpleNamespace(trained=np.zeros(1), distorted=np.zeros(1, bool)) if options.pop("validate", False) else None,
     )
-    start = Parameters.uniform(1, a=0.0, b=0.5, sigma=0.5, kappa=0.0, m=1.0)
+    start = Parameters.uniform(count, a=0.0, b=0.5, sigma=0.5, kappa=0.0, m=1.0)
     return fit(basis, data, start, fixed=("b", "sigma", "kappa", "m", "anion", "pi"), **options), stand_in
+
+
+def test_held_elements_stay_where_they_are(monkeypatch):
+    found, _ = _quadratic_fit(monkeypatch, elements=3, hold=(1,))
+    np.testing.assert_allclose(found.parameters.a, [1.2, 0.0, 1.2], atol=1e-4)
+    assert float(found.errors.a[1]) == 0.0
 
 
 def test_the_lowest_validation_error_wins(monkeypatch):
@@ -336,6 +343,9 @@ CONFIG = '[model]\nname = "x"\nelements = ["H", "O"]\n'
     [
         (CONFIG + 'pair = "triple"\n', "two_center"),
         (CONFIG + 'embedding = "own"\n', "baskes"),
+        (CONFIG + 'polarization = "states"\n', 'polarization = "states" needs resonance = "orbitals"'),
+        (CONFIG + '[train]\nhold = ["C"]\n', "name elements of the fit"),
+        (CONFIG + '[train]\nhold = ["H", "O"]\n', "not all of them"),
         (CONFIG + "speed = 3\n", "unknown key 'speed'"),
         (CONFIG + "cutoff = nan\n", "cutoff = nan; give 2 to 30"),
         (CONFIG + 'energies = "measured"\n', "'experimental', 'computed'"),

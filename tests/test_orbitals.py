@@ -35,10 +35,11 @@ def _float64():
         yield
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=["none", "states"])
+def model(request):
+    """With and without polarisation, whose derivatives the same tests check."""
     with jax.enable_x64(True):
-        basis = build_basis(NUMBERS, resonance="orbitals")
+        basis = build_basis(NUMBERS, resonance="orbitals", polarization=request.param)
         count = len(NUMBERS)
         kappa = jnp.asarray([20.0, 25.0, 25.0, 30.0, 30.0, 15.0])
         uniform = Parameters.uniform(count, a=0.6, sigma=0.9, pi=0.6)

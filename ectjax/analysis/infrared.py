@@ -8,7 +8,7 @@ from scipy import constants
 
 from ectjax.analysis.response import check_open, perturbed
 from ectjax.model import Model
-from ectjax.potential import System, potential_energy, solve_weights
+from ectjax.potential import System, dipole_moment, potential_energy, solve_weights
 
 _AMU = constants.physical_constants["atomic mass constant"][0]
 WAVENUMBER = (constants.e / _AMU) ** 0.5 / constants.angstrom / (200 * constants.pi * constants.c)
@@ -43,7 +43,11 @@ def infrared(model: Model, system: System, masses: Float[Array, " N"], **options
 
     hessian = jax.hessian(lambda x: potential_energy(model, moved(x), **options)[0])(system.positions)
     hessian = hessian.reshape(3 * n, 3 * n)
-    dipole = jax.jacrev(lambda x: solve_weights(model, moved(x), **options).charges @ x)(system.positions)
+
+    def moment(positions):
+        return dipole_moment(model, moved(positions), solve_weights(model, moved(positions), **options))
+
+    dipole = jax.jacrev(moment)(system.positions)
     root = jnp.repeat(jnp.sqrt(jnp.asarray(masses, hessian.dtype)), 3)
     squares, vectors = jnp.linalg.eigh(0.5 * (hessian + hessian.T) / (root[:, None] * root[None, :]))
     slopes = dipole.reshape(3, 3 * n) @ (vectors / root[:, None])

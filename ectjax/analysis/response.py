@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ectjax.model import Model
-from ectjax.potential import System, solve_weights
+from ectjax.potential import System, dipole_moment, solve_weights
 from ectjax.units import COULOMB_EV_ANGSTROM
 
 
 class Response(eqx.Module):
-    """First derivatives of the charges q, the dipole p = Σ q_i r_i (e Å) and μ = dE/dQ.
+    """First derivatives of the charges q, the dipole p (e Å; Σ q_i r_i and what is induced in atoms) and μ = dE/dQ.
 
     chemical_potential: μ in eV/e. hardness: dμ/dQ = d²E/dQ² in eV/e² (twice the hardness of authors who halve it).
     fukui: dq_i/dQ (N,), they sum to 1. polarisability: dp/dℰ (3, 3) in Å³ of a uniform field ℰ.
@@ -42,8 +42,9 @@ def respond(model: Model, system: System, weights: Float[Array, "N S"] | None = 
     zero = jnp.zeros((), system.positions.dtype)
 
     def equilibrated(positions, charge, field):
-        found = solve_weights(model, perturbed(system, positions, charge, field), weights, **options)
-        return found.charges, found.chemical_potential, found.charges @ positions
+        moved = perturbed(system, positions, charge, field)
+        found = solve_weights(model, moved, weights, **options)
+        return found.charges, found.chemical_potential, dipole_moment(model, moved, found)
 
     at = (system.positions, system.total_charge, jnp.zeros(3, zero.dtype))
     charges, potential, _ = equilibrated(*at)
@@ -66,10 +67,11 @@ def perturbed(system: System, positions, charge, field) -> System:
     potential = -positions @ field
     if system.external_potential is not None:
         potential = potential + system.external_potential
+    total = field if system.external_field is None else field + system.external_field
     return eqx.tree_at(
-        lambda s: (s.positions, s.total_charge, s.external_potential),
+        lambda s: (s.positions, s.total_charge, s.external_potential, s.external_field),
         system,
-        (positions, charge, potential),
+        (positions, charge, potential, total),
         is_leaf=lambda x: x is None,
     )
 

@@ -6,9 +6,18 @@ from pathlib import Path
 
 from ectjax.files import read_utf8
 from ectjax.fitting.crystals import RockSalt, read_crystals
-from ectjax.fitting.curves import Diatomic, read_diatomics
+from ectjax.fitting.curves import Diatomic, further_diatomics, read_diatomics
 from ectjax.fitting.molecules import Molecule, read_distorted, read_molecules, read_structures
-from ectjax.model import BOUNDS, DEFAULT_CUTOFF, DEFAULT_STATES, EMBEDDING_FORMS, PAIR_FORMS, RESONANCE_FORMS, states_of
+from ectjax.model import (
+    BOUNDS,
+    DEFAULT_CUTOFF,
+    DEFAULT_STATES,
+    EMBEDDING_FORMS,
+    PAIR_FORMS,
+    POLARIZATION_FORMS,
+    RESONANCE_FORMS,
+    states_of,
+)
 from ectjax.parameters import load_parameters
 from ectjax.tables import available_elements, load_element
 
@@ -23,6 +32,7 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "pair": str,
         "embedding": str,
         "resonance": str,
+        "polarization": str,
     },
     "data": {"diatomics": str, "molecules": (str, bool), "distorted": (str, bool), "crystals": (str, bool)},
     "start": {"set": str, **dict.fromkeys(BOUNDS, (int, float, dict))},
@@ -47,9 +57,12 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
         "seed": int,
         "fixed": list,
         "free": list,
+        "hold": list,
     },
 }
 ENERGIES = ("experimental", "computed")
+FURTHER = "further"
+"""[data] diatomics: the shipped pairs of further elements instead of the 22."""
 OPTIONAL = ("anion",)
 """Parameters that stay at their start unless [train] free names them."""
 
@@ -67,6 +80,7 @@ class FitConfig:
     pair: str
     embedding: str
     resonance: str
+    polarization: str
     diatomics: tuple[Diatomic, ...]
     molecules: tuple[Molecule, ...]
     distorted: tuple[Molecule, ...]
@@ -102,9 +116,11 @@ def read_config(path: str | Path) -> FitConfig:
     if missing:
         raise ValueError(f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}")
     source = content.get("data", {}).get("diatomics")
-    pairs = read_diatomics(None if source is None else _existing(path, source))
-    if source is None:
-        pairs = [p for p in pairs if {p.a, p.b} <= set(elements)]
+    if source in (None, FURTHER):
+        shipped = read_diatomics() if source is None else further_diatomics()
+        pairs = [p for p in shipped if {p.a, p.b} <= set(elements)]
+    else:
+        pairs = read_diatomics(_existing(path, source))
     _check_covered(path, ((f"{p.a}-{p.b}", (p.a, p.b)) for p in pairs), elements)
     states = model.get("states", list(DEFAULT_STATES))
     states = {k: tuple(v) for k, v in states.items()} if isinstance(states, dict) else tuple(states)
@@ -123,6 +139,13 @@ def read_config(path: str | Path) -> FitConfig:
     bad = [f for f in train.get("fixed", []) if f not in BOUNDS]
     if bad:
         raise ValueError(f"{path}: [train] fixed names {', '.join(bad)}; allowed are {', '.join(BOUNDS)}")
+    if model.get("polarization", "none") != "none" and model.get("resonance") != "orbitals":
+        raise ValueError(f'{path}: [model] polarization = "states" needs resonance = "orbitals"; add it, or drop it')
+    bad = [e for e in train.get("hold", []) if e not in elements]
+    if bad or len(set(train.get("hold", []))) == len(elements):
+        raise ValueError(
+            f"{path}: [train] hold = {train['hold']}; name elements of the fit ({', '.join(elements)}), not all of them"
+        )
     molecules = _training_molecules(path, content.get("data", {}).get("molecules", False), elements)
     return FitConfig(
         name=model["name"],
@@ -134,6 +157,7 @@ def read_config(path: str | Path) -> FitConfig:
         pair=_one_of(path, model, "pair", PAIR_FORMS),
         embedding=_one_of(path, model, "embedding", EMBEDDING_FORMS),
         resonance=_one_of(path, model, "resonance", RESONANCE_FORMS),
+        polarization=_one_of(path, model, "polarization", POLARIZATION_FORMS),
         diatomics=tuple(pairs),
         molecules=molecules,
         distorted=_distorted(path, content.get("data", {}).get("distorted", False), elements, molecules),

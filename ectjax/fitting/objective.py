@@ -15,7 +15,7 @@ from ectjax.fitting.curves import Diatomic
 from ectjax.fitting.molecules import Molecule
 from ectjax.fitting.padded import PaddedCalculator, relax
 from ectjax.model import Basis, Model, Parameters, assemble
-from ectjax.potential import potential_energy
+from ectjax.potential import dipole_moment, potential_energy
 from ectjax.system import open_system
 from ectjax.units import HARTREE_IN_EV
 
@@ -154,11 +154,12 @@ def _ion_pair_energy(basis: Basis, first: int, second: int) -> float:
 
 
 def pair_energy(model: Model, species: Array, distance: Array, tolerance: float = 1e-7):
-    """Energy in eV and charge of the first atom of a neutral pair at `distance` in Å."""
+    """Energy in eV of a neutral pair at `distance` in Å, and the charge of its first atom by its dipole, μ/R, in e."""
     distance = jnp.asarray(distance, model.state_energy.dtype)
     positions = jnp.zeros((2, 3), distance.dtype).at[1, 2].set(distance)
-    energy, result = potential_energy(model, open_system(species, positions), tolerance=tolerance, max_iterations=200)
-    return energy, result.charges[0]
+    system = open_system(species, positions)
+    energy, result = potential_energy(model, system, tolerance=tolerance, max_iterations=200)
+    return energy, -dipole_moment(model, system, result)[2] / distance
 
 
 def curve_predictions(model: Model, data: CurveData):

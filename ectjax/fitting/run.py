@@ -87,6 +87,7 @@ def run_fit(
             pair=config.pair,
             embedding=config.embedding,
             resonance=config.resonance,
+            polarization=config.polarization,
         )
         all_molecules = [*config.molecules, *config.distorted]
         molecules = molecule_data(all_molecules, basis, training_weights(config)) if all_molecules else None
@@ -124,6 +125,7 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
             begin=begin,
             weights=weights,
             fixed=fixed,
+            hold=tuple(config.elements.index(symbol) for symbol in train.get("hold", ())),
             bounds=config.bounds,
             steps=int(train.get("steps", 60)),
             tolerance=float(train.get("tolerance", 1e-5)),
@@ -210,7 +212,12 @@ def _plain(value):
 
 
 def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> ParameterSet:
+    known: dict = {}
     learned: dict = {}
+    if config.train.get("hold") and "set" in config.start:  # what the held numbers have learned stays learned
+        held = load_parameters(str(config.start["set"]))
+        known, learned = held.provenance, {"held": list(config.train["hold"]), "held_set": held.name}
+        learned |= {key: known[key] for key in ("molecules", "crystals") if key in known}
     if config.molecules:
         learned["molecules"] = [m.name for m in config.molecules]
         learned["molecule_mae_ev_per_atom"] = round(float(figures["molecules"]), 5)
@@ -234,7 +241,7 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
             "method": "bounded least squares on diatomic curves (8 points, 0.85 to 2.2 R_e), charges mu/R_e"
             + (", atomisation energies of molecules" if config.molecules else "")
             + (", lattice constants and energies of crystals" if config.crystals else ""),
-            "pairs": [f"{p.a}-{p.b}" for p in config.diatomics],
+            "pairs": [*known.get("pairs", ()), *(f"{p.a}-{p.b}" for p in config.diatomics)],
             "curve_rms_in_depths": round(float(figures["curves"]), 5),
             "charge_rms_in_e": round(float(figures["charges"]), 5),
             **learned,

@@ -27,6 +27,13 @@ class Fit(NamedTuple):
     validation: float = np.nan
 
 
+class Free(NamedTuple):
+    """What is fitted: fields of `Parameters`, and the rows of the elements."""
+
+    names: tuple[str, ...]
+    rows: tuple[int, ...]
+
+
 class _Patience(Exception):
     """The validation error has not improved for long enough."""
 
@@ -52,6 +59,7 @@ def fit(
     begin: Parameters | None = None,
     weights: Weights = Weights(),
     fixed: tuple[str, ...] = ("m", "anion", "pi"),
+    hold: tuple[int, ...] = (),
     bounds: Mapping[str, Mapping[int, tuple[float, float]]] | None = None,
     steps: int = 60,
     tolerance: float = 1e-5,
@@ -68,16 +76,18 @@ def fit(
         start: centre of the prior, and where the search begins unless `begin` says otherwise.
         begin: where an interrupted search goes on.
         fixed: names of fields of `Parameters` that stay at their start.
+        hold: rows of elements that stay at their start.
         bounds: narrower ranges than `BOUNDS`, {field: {row of the element: (low, high)}}.
         steps: most evaluations of the residuals.
         patience: end after so many improvements of the objective that did not improve the validation error.
         report: called with (evaluation, root of the summed squares).
         keep: called with the parameters of every improvement, to be able to go on from there.
     """
-    names = tuple(f for f in BOUNDS if f not in fixed)
+    elements = range(len(basis.numbers))
+    free = Free(tuple(f for f in BOUNDS if f not in fixed), tuple(e for e in elements if e not in hold))
     start = jax.tree.map(lambda x: jnp.asarray(x, float), start)
-    flat = np.asarray(ravel_pytree(_selected(start if begin is None else begin, names))[0])
-    lower, upper = (_limits(names, len(basis.numbers), bounds or {}, side) for side in (0, 1))
+    flat = np.asarray(ravel_pytree(_selected(start if begin is None else begin, free))[0])
+    lower, upper = (_limits(free, bounds or {}, side) for side in (0, 1))
     asked = None if data.molecules is None else (np.asarray(data.molecules.trained) == 0) & ~data.molecules.distorted
     validates = asked is not None and bool(asked.any())
     points: list[_Point] = []  # evaluation 0, and the last one
@@ -87,7 +97,7 @@ def fit(
     def evaluate(x) -> _Point:
         if points and np.array_equal(points[-1].x, x):
             return points[-1]
-        value, slopes, errors = _value_and_jacobian(jnp.asarray(x), basis, data, start, weights, names)
+        value, slopes, errors = _value_and_jacobian(jnp.asarray(x), basis, data, start, weights, free)
         apart = float(np.mean(np.abs(np.asarray(errors)[asked]))) if validates else np.nan
         point = _Point(np.array(x), np.asarray(value), np.asarray(slopes), apart)
         points[1:] = [point]
@@ -101,7 +111,7 @@ def fit(
             improved[:] = [point, point if better else improved[1]]
             waited[0] = 0 if better else waited[0] + 1
             if keep is not None:
-                keep(_rebuild(jnp.asarray(point.x), start, names))
+                keep(_rebuild(jnp.asarray(point.x), start, free))
             if patience is not None and waited[0] >= patience:
                 raise _Patience
         return point
@@ -122,48 +132,44 @@ def fit(
     except _Patience:
         pass
     best = improved[1] if validates else improved[0]
-    found = _rebuild(jnp.asarray(best.x), start, names)
-    errors = _errors(best, start, names)
+    found = _rebuild(jnp.asarray(best.x), start, free)
+    errors = _errors(best, start, free)
     return Fit(found, points[0].loss, best.loss, count[0], errors, best.validation)
 
 
-def _limits(names, elements: int, bounds, side: int) -> np.ndarray:
+def _limits(free: Free, bounds, side: int) -> np.ndarray:
     """One side of the ranges as a flat vector in the order of `ravel_pytree`."""
-    columns = []
-    for name in sorted(names):
-        column = np.full(elements, BOUNDS[name][side])
-        for row, limits in bounds.get(name, {}).items():
-            column[row] = limits[side]
-        columns.append(column)
-    return np.concatenate(columns)
+    rows = [[bounds.get(name, {}).get(row, BOUNDS[name])[side] for row in free.rows] for name in sorted(free.names)]
+    return np.concatenate(rows)
 
 
-def _selected(parameters: Parameters, names) -> dict[str, jax.Array]:
-    return {n: getattr(parameters, n) for n in names}
+def _selected(parameters: Parameters, free: Free) -> dict[str, jax.Array]:
+    return {n: getattr(parameters, n)[np.array(free.rows)] for n in free.names}
 
 
-def _rebuild(x, start: Parameters, names) -> Parameters:
-    """`start` with the named fields taken from the flat vector (fields in alphabetical order, as JAX flattens)."""
-    values = ravel_pytree(_selected(start, names))[1](x)
-    return eqx.tree_at(lambda p: [getattr(p, n) for n in names], start, [values[n] for n in names])
+def _rebuild(x, start: Parameters, free: Free) -> Parameters:
+    """`start` with what is free taken from the flat vector (fields in alphabetical order, as JAX flattens)."""
+    values, rows = ravel_pytree(_selected(start, free))[1](x), np.array(free.rows)
+    changed = [getattr(start, n).at[rows].set(values[n]) for n in free.names]
+    return eqx.tree_at(lambda p: [getattr(p, n) for n in free.names], start, changed)
 
 
 @eqx.filter_jit
-def _value_and_jacobian(x, basis: Basis, data: Data, start: Parameters, weights: Weights, names):
+def _value_and_jacobian(x, basis: Basis, data: Data, start: Parameters, weights: Weights, free: Free):
     """Residuals (R,), their derivatives (R, parameters), errors of the molecules in eV per atom. The tables are
     arguments, so restarts share one program."""
 
     def vector(x):
-        blocks, errors = residuals(_rebuild(x, start, names), basis, data, weights, start)
+        blocks, errors = residuals(_rebuild(x, start, free), basis, data, weights, start)
         return ravel_pytree(blocks)[0], errors
 
     value, push, errors = jax.linearize(vector, x, has_aux=True)
     return value, jax.vmap(push, out_axes=1)(jnp.eye(x.size, dtype=x.dtype)), errors
 
 
-def _errors(best: _Point, start: Parameters, names) -> Parameters:
+def _errors(best: _Point, start: Parameters, free: Free) -> Parameters:
     """Standard errors √diag(s² (JᵀJ)⁻¹) with s² the residual variance per degree of freedom."""
     freedom = max(best.residuals.size - best.x.size, 1)
     covariance = np.linalg.pinv(best.jacobian.T @ best.jacobian) * (best.loss**2 / freedom)
-    spread = _rebuild(jnp.asarray(np.sqrt(np.diag(covariance))), start, names)
+    spread = _rebuild(jnp.asarray(np.sqrt(np.diag(covariance))), start, free)
     return jax.tree.map(lambda x, y: jnp.where(x == y, 0.0, x), spread, start)

@@ -4,10 +4,12 @@ The plain resonance g = √ρ̄ knows how much density surrounds an atom, not fr
 helps like the first one, a closed shell like an open one. Here neighbour j couples to atom i by the valence density of
 the neutral atom j, h_ij, in the window of i (cores are left out, `ectjax.pairs.valence`):
 
-    t_ij = h_ij(R_ij) c_j ℓ_ij ℓ_ji,    c_j = √(v_j/n_j),
+    t_ij = h_ij(R_ij) O_ij c_j ℓ_ij ℓ_ji,    c_j = √(v_j/n_j),    O_ij = 1/(1 + x⁴),    x = ½ (r_i/r_j − r_j/r_i),
 
-with v_j of the n_j valence electrons unpaired. Hydrogen has one bond to give: with t_jk = h_jk c_k the density of atom
-k at hydrogen atom j and x = Σ_k t_jk/t_ji, i gets the share ℓ_ij = [2/(1 + x⁴)]^¼, 1 where it is the only neighbour
+with v_j of the n_j valence electrons unpaired, and O the likeness of the valence shells, of rms radii r: a wide
+orbital and a narrow one exchange little (O is 1 in models without polarisation, which leave the binding of salts to the
+resonance). Hydrogen has one bond to give: with t_jk = h_jk O_jk c_k the density of atom k
+at hydrogen atom j and x = Σ_k t_jk/t_ji, i gets the share ℓ_ij = [2/(1 + x⁴)]^¼, 1 where it is the only neighbour
 and 1/x among many. For other atoms ℓ = 1.
 
 Two channels: where i gains an electron (its neutral state and its anions mix) j has to lose one, and that an anion's
@@ -31,7 +33,8 @@ for a tetrahedron of sp³ orbitals. An atom can use about as many as it or the i
 
 with τ > 1 because only one electron of an atom moves at a time in its ensemble of states.
 
-The numbers τ and s, the powers in ℓ and in k_c and the root in c_j are common to all elements. Densities in e/bohr³.
+The numbers τ and s, the powers in ℓ, in k_c and in O_ij and the root in c_j are common to all elements.
+Densities in e/bohr³.
 """
 
 import equinox as eqx
@@ -55,6 +58,12 @@ MOMENTS = 1 + 3 + len(TENSOR)
 """Of a channel: Σ t, the vector Σ t u, and the components `TENSOR` of the block of M that belongs to p orbitals."""
 CHANNELS = (-1, 1)
 """Charges of the ions that a neutral atom exchanges weight with."""
+
+
+def likeness(radius: Float[Array, " E"]) -> Float[Array, "E E"]:
+    """O of all pairs of elements, from the rms radii of their valence shells."""
+    ratio = radius[:, None] / radius[None, :]
+    return 1.0 / (1.0 + (0.5 * (ratio - 1.0 / ratio)) ** 4)
 
 
 class Orbitals(eqx.Module):
@@ -99,7 +108,7 @@ def shared(
     mask: Bool[Array, " P"],
 ) -> Float[Array, " P"]:
     """How much of their bonds two atoms have left for each other (P,): ℓ_ij ℓ_ji of the module's docstring from the
-    densities h c of j at i and of i at j (P,); `mask` is False for padding."""
+    densities h O c of j at i and of i at j (P,); `mask` is False for padding."""
     i, j = pairs
     bonds = orbitals.bonds[species]
     floor = jnp.where(mask, SCREENING_FLOOR, 0.0)

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 class PairSums(Protocol):
     """What an energy asks of the pairs of a geometry.
 
-    With bonding orbitals (`ectjax.pairs.orbitals`) the background has 1 + C K columns instead of one number: ρ̄, and K
-    moments for each of C channels.
+    With bonding orbitals (`ectjax.pairs.orbitals`) the background has further columns: behind ρ̄, K moments for each of
+    C channels; with polarisation (`ectjax.pairs.polarization`) then the field of the charges, 3.
     """
 
     def background(self, weights: Float[Array, "N S"]) -> Float[Array, " N *K"]:
@@ -59,6 +59,24 @@ class BondShapes(eqx.Module):
         return jnp.einsum("cn,ncs->ns", jnp.stack(parts), self.open)
 
 
+class UnitFields(eqx.Module):
+    """Fields (3, P) of unit charges of j at i in e/Å², and the charges in e of the states of the atoms (N, S)."""
+
+    at_i: Float[Array, "3 P"]
+    charge: Float[Array, "N S"]
+
+    def fields(self, i, j, weights: Float[Array, "N S"]) -> Float[Array, "N 3"]:
+        """Fields of the mean charges at all atoms."""
+        charges = jnp.sum(weights * self.charge, axis=1)
+        zero = jnp.zeros((weights.shape[0], 3), weights.dtype)
+        return zero.at[i].add((self.at_i * charges[j]).T).at[j].add(-(self.at_i * charges[i]).T)
+
+    def around(self, i, j, pressure: Float[Array, "N 3"]) -> Float[Array, "N S"]:
+        """What every state of an atom adds to the fields at the others, times the energy's derivatives in these."""
+        to_i, to_j = -jnp.sum(pressure[j].T * self.at_i, axis=0), jnp.sum(pressure[i].T * self.at_i, axis=0)
+        return self.charge * jnp.zeros(len(pressure), pressure.dtype).at[i].add(to_i).at[j].add(to_j)[:, None]
+
+
 class PairTerms(eqx.Module):
     """Of the pairs (i, j) of a half list: h at i from the states of j and h at j from those of i, (S, P) in e/bohr³,
     and the interactions (S of i, S of j, P) in eV; with bonding orbitals what belongs to these."""
@@ -69,6 +87,7 @@ class PairTerms(eqx.Module):
     density_at_j: Float[Array, "S P"]
     interaction: Float[Array, "S S P"]
     shapes: BondShapes | None = None
+    fields: UnitFields | None = None
 
     def background(self, weights):
         """As `PairSums.background`."""
@@ -79,7 +98,10 @@ class PairTerms(eqx.Module):
         density = zero.at[self.i].add(from_j).at[self.j].add(from_i)
         if self.shapes is None:
             return density
-        return jnp.concatenate([density[:, None], self.shapes.moments(self.i, self.j, weights)], axis=1)
+        columns = [density[:, None], self.shapes.moments(self.i, self.j, weights)]
+        if self.fields is not None:
+            columns.append(self.fields.fields(self.i, self.j, weights))
+        return jnp.concatenate(columns, axis=1)
 
     def energy(self, weights):
         """As `PairSums.energy`."""
@@ -102,7 +124,11 @@ class PairTerms(eqx.Module):
             weights.shape[0], weights.dtype
         )  # one state after the other: rows of states would be scattered one by one
         own = jnp.stack([zero.at[i].add(x).at[j].add(y) for x, y in zip(at_i, at_j, strict=True)], axis=1)
-        return own if self.shapes is None else own + self.shapes.around(i, j, pressure[:, 1:])
+        if self.shapes is None:
+            return own
+        beyond = 1 + len(self.shapes.at_i) * self.shapes.open.shape[1]
+        own = own + self.shapes.around(i, j, pressure[:, 1:beyond])
+        return own if self.fields is None else own + self.fields.around(i, j, pressure[:, beyond:])
 
     def _state_energies(self, weights) -> Float[Array, "S S P"]:
         w = weights.T

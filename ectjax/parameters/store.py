@@ -1,9 +1,9 @@
 """Read and write parameter sets.
 
-A file holds {"format": "ectjax-parameters", "version": 1, "name", "description", "options": {cutoff, energies,
-pair, embedding, resonance}, "elements": {symbol: {"states": [labels], "a", "b", "sigma", "kappa", "m", "anion", "pi"}},
-"provenance": {…}, "checksum"}; a file without "anion" means 1, without "pi" 0, without "resonance" the spherical one;
-sigma in bohr, kappa in eV per (e/bohr³)^½, the others without unit.
+A file holds {"format": "ectjax-parameters", "version": 1, "name", "description", "options": {cutoff, energies, pair,
+embedding, resonance, polarization}, "elements": {symbol: {"states": [labels], "a", "b", "sigma", "kappa", "m", "anion",
+"pi"}}, "provenance": {…}, "checksum"}; a file without "anion" means 1, without "pi" 0, without "resonance" the
+spherical one, without "polarization" none; sigma in bohr, kappa in eV per (e/bohr³)^½, the others without unit.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from ectjax.files import read_utf8, replacing
 FORMAT, VERSION = "ectjax-parameters", 1
 FIELDS = ("a", "b", "sigma", "kappa", "m", "anion", "pi")
 ABSENT = {"anion": 1.0, "pi": 0.0}
-OPTIONS = ("cutoff", "energies", "pair", "embedding", "resonance")
+OPTIONS = ("cutoff", "energies", "pair", "embedding", "resonance", "polarization")
 
 
 @dataclass(frozen=True)

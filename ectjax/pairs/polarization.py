@@ -1,0 +1,105 @@
+"""Polarisation: what an atom in each of its states gains in the field of the charges around it. eV, Å, e.
+
+    E = −½ k Σ_iα ω_iα α_iα s_iα |F_iα|²,    p_i = Σ_α ω_iα α_iα s_iα F_iα,    k = e²/4πε₀,
+
+α being the polarizability of the isolated state. As in `ectjax.pairs.fluctuations` the charge that an atom gains in one
+of its states is missing among its neighbours, in the measure p_ij in which they exchange electrons, so that the field
+is that of the mean charges and of this counter-charge,
+
+    F_iα = F_i − (q_α − q_i) Σ_j p_ij f_ij,    F_i = Σ_j q_j f_ij,    f_ij = −S(R_ij) u_ij/R_ij²
+
+(u_ij the direction from i to j, S a switch to zero at the cutoff): in a diatomic molecule a neutral state feels no
+field and an ion that of the other ion. Neighbours confine an atom and leave of its polarizability
+
+    s_iα = 1 − Σ_j p_ij [1 − D(b_α R_ij)²],    D(x) = 1 − e^{−x} Σ_{k=0..3} x^k/k!,
+
+D the damping of Tang and Toennies (J. Chem. Phys. 80, 3726, 1984) with the decay b = 2√(2I) of the state's own density.
+Where the surroundings are symmetric, as in rock salt, F vanishes: that tells a salt's molecule from its crystal.
+Induced moments belong to the dipole; they do not act on each other. No number of this is fitted.
+"""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ectjax.pairs.fluctuations import FLOOR
+from ectjax.units import COULOMB_EV_ANGSTROM
+
+ORDER = 3
+"""Highest power in D."""
+TERMS = 10
+"""Of the series of D where x is small."""
+
+
+class Polarizabilities(eqx.Module):
+    """Of the S states of E elements or N atoms: polarizability in Å³ and decay b in 1/Å, 0 for padding."""
+
+    polarizability: Float[Array, "E S"]
+    decay: Float[Array, "E S"]
+
+    def at(self, species: Int[Array, " N"]) -> "Polarizabilities":
+        """Those of atoms."""
+        return Polarizabilities(self.polarizability[species], self.decay[species])
+
+
+class Polarizable(eqx.Module):
+    """What polarisation knows of a geometry: charges of the states in e and what is left of their polarizabilities in
+    Å³, (N, S); the field of a charge −1 that the neighbours of an atom share, and an external field, e/Å², (N, 3)."""
+
+    charge: Float[Array, "N S"]
+    left: Float[Array, "N S"]
+    counter: Float[Array, "N 3"]
+    external: Float[Array, "N 3"]
+
+    def moments(self, weights: Float[Array, "N S"], field: Float[Array, "N 3"]) -> Float[Array, "N 3"]:
+        """Induced dipole moments in e Å in the field of the mean charges, e/Å²."""
+        return jnp.einsum("ns,nsx->nx", weights * self.left, self._felt(weights, field))
+
+    def gain(self, weights: Float[Array, "N S"], field: Float[Array, "N 3"]):
+        """Energies in eV (N,), and their slopes in the weights (N, S) and in the field (N, 3)."""
+        felt = self._felt(weights, field)
+        own = -0.5 * COULOMB_EV_ANGSTROM * self.left * jnp.sum(felt**2, axis=2)
+        push = -COULOMB_EV_ANGSTROM * jnp.einsum("ns,nsx->nx", weights * self.left, felt)
+        slopes = own - self.charge * jnp.sum(push * self.counter, axis=1, keepdims=True)
+        return jnp.sum(weights * own, axis=1), slopes, push
+
+    def _felt(self, weights, field) -> Float[Array, "N S 3"]:
+        """F of the states and the external field."""
+        mean = jnp.sum(weights * self.charge, axis=1, keepdims=True)
+        return (field + self.external)[:, None] + (self.charge - mean)[:, :, None] * self.counter[:, None]
+
+
+def damping(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """D(x) for x ≥ 0, with small relative errors near 0 as well."""
+    few, small = range(ORDER + 1), jnp.minimum(x, 1.0)
+    direct = 1.0 - jnp.exp(-x) * sum(x**n / float(math.factorial(n)) for n in few)
+    series = sum(small**n / float(math.factorial(n)) for n in range(ORDER + 1, ORDER + 1 + TERMS))
+    return jnp.where(x < 0.5, jnp.exp(-small) * series, direct)
+
+
+def unit_fields(
+    vectors: Float[Array, "P 3"], distances: Float[Array, " P"], switch: Float[Array, " P"]
+) -> Float[Array, "3 P"]:
+    """f_ij in e/Å²: the field of a unit charge of j at i; that of i at j is its negative."""
+    return -vectors.T * switch / distances**3
+
+
+def surroundings(
+    atoms: Polarizabilities,
+    pairs: tuple[Int[Array, " P"], Int[Array, " P"]],
+    distances: Float[Array, " P"],
+    fields: Float[Array, "3 P"],
+    exchange: Float[Array, " P"],
+) -> tuple[Float[Array, "N S"], Float[Array, "N 3"]]:
+    """α s in Å³ (N, S) and −Σ_j p_ij f_ij in e/Å² (N, 3); `exchange` (P,) as in `fluctuations.mean_attraction`."""
+    i, j = pairs
+    zero = jnp.zeros(len(atoms.decay), exchange.dtype)
+    total = zero.at[i].add(exchange).at[j].add(exchange) + FLOOR
+    at_i, at_j = exchange / total[i], exchange / total[j]
+    lost_i, lost_j = (1.0 - damping(atoms.decay[of] * distances[:, None]) ** 2 for of in (i, j))
+    lost = jnp.zeros_like(atoms.decay, exchange.dtype)
+    lost = lost.at[i].add(at_i[:, None] * lost_i).at[j].add(at_j[:, None] * lost_j)
+    counter = jnp.zeros((len(zero), 3), exchange.dtype).at[i].add(-(at_i * fields).T).at[j].add((at_j * fields).T)
+    return atoms.polarizability * (1.0 - lost), counter
