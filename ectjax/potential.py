@@ -92,32 +92,31 @@ def geometry_terms(model: Model, system: System) -> Terms:
     screening = charge_screening(system, distances)
     if model.bonding is None:
         return terms_of(model, system, PairTerms(i, j, *functions), coulomb, screening)
-    shapes, exchange, interaction = _bonds(model.bonding, system, species, places)
+    vectors = pair_vectors(system.positions, system.cell, system.neighbors)
+    shapes, exchange, interaction = _bonds(model.bonding, system, species, places, vectors)
     attraction = mean_attraction((i, j), exchange, interaction, species.shape[0])
-    fields, polarizable = _fields(model, system, species, places, exchange)
+    fields, polarizable = _fields(model, system, species, places, vectors, exchange)
     pairs = PairTerms(i, j, *functions, shapes, fields)
     return terms_of(model, system, pairs, coulomb, screening, attraction, polarizable)
 
 
-def _bonds(bonding: Bonding, system: System, species, places: PairPlaces):
+def _bonds(bonding: Bonding, system: System, species, places: PairPlaces, vectors):
     """Shapes of the bonds of a geometry; in what measure pairs exchange electrons (P,), and J of each in eV/e² (P,)."""
     i, j, mask = system.neighbors.i, system.neighbors.j, system.neighbors.mask
     orbitals = bonding.orbitals
     at_i, at_j, interaction = (jnp.where(mask, x, 0.0) for x in bonding.functions(places))
     exchange = at_i * orbitals.source[species[j]], at_j * orbitals.source[species[i]]
     left = shared(orbitals, (i, j), species, exchange, mask)
-    vectors = pair_vectors(system.positions, system.cell, system.neighbors)
     couplings = left * exchange[0], left * exchange[1]
     shapes = bond_shapes(orbitals, species[i], species[j], vectors, places.distance, couplings)
     return BondShapes(*shapes, orbitals.open[species]), exchange[0] + exchange[1], interaction
 
 
-def _fields(model: Model, system: System, species, places: PairPlaces, exchange):
+def _fields(model: Model, system: System, species, places: PairPlaces, vectors, exchange):
     """What polarisation adds to the terms of a geometry: fields of unit charges, and what atoms make of fields."""
     if model.polarizabilities is None:
         return None, None
     pairs, distances = (system.neighbors.i, system.neighbors.j), places.distance
-    vectors = pair_vectors(system.positions, system.cell, system.neighbors)
     reach = smoothstep(distances, SWITCH_FRACTION * model.cutoff, model.cutoff)
     switch = jnp.where(system.neighbors.mask & places.inside, reach, 0.0)
     fields = unit_fields(vectors, distances, switch)
@@ -215,16 +214,25 @@ def field_of(background: Float[Array, "N K"]) -> Float[Array, "N 3"]:
     return background[:, -3:]
 
 
+def _correlated(weights, background, terms: Terms):
+    """What fluctuating charges and polarised atoms gain in eV (N,), and its slopes in the weights (N, S) and in the
+    field of the charges (N, 3), None without polarisation; 0 for what a model lacks."""
+    gained, pull, push = 0.0, 0.0, None
+    if terms.attraction is not None:
+        gained, pull = relief(weights, terms.state_charge, terms.attraction)
+    if terms.polarizable is not None:
+        polarized, pulled, push = terms.polarizable.gain(weights, field_of(background))
+        gained, pull = gained + polarized, pull + pulled
+    return gained, pull, push
+
+
 def _own_energies(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
     """Σ_α ω_α [ε_α + F_α(ρ̄)] − κ g(ρ̄) c·A c of every atom in eV, and what its fluctuating charge gains."""
     c, background = amplitudes, terms.pairs.background(weights)
     embedded = terms.embedding.of_species(terms.species, density_of(background))
     embedded = jnp.where(terms.state_mask, embedded, 0.0)
     own = jnp.sum(weights * (terms.state_energy + embedded), axis=1)
-    if terms.attraction is not None:
-        own = own + relief(weights, terms.state_charge, terms.attraction)[0]
-    if terms.polarizable is not None:
-        own = own + terms.polarizable.gain(weights, field_of(background))[0]
+    own = own + _correlated(weights, background, terms)[0]
     mixed = jnp.einsum("na,nkab,nb->nk", c, terms.resonance, c)
     return own - jnp.sum(resonance_strength(background, terms.orbitals) * mixed, axis=1)
 
@@ -261,13 +269,9 @@ def slopes_by(sums: Callable, weights: Float[Array, "N S"], amplitudes: Float[Ar
     and anything else, which is returned last."""
     c, background = amplitudes, terms.pairs.background(weights)
     mixing, embedded, pressure = _at_background(weights, c, background, terms)
-    gained, pull = jnp.zeros(len(weights), weights.dtype), jnp.zeros_like(weights)
-    if terms.attraction is not None:
-        gained, pull = relief(weights, terms.state_charge, terms.attraction)
-    if terms.polarizable is not None:
-        polarized, pulled, pushed = terms.polarizable.gain(weights, field_of(background))
-        gained, pull = gained + polarized, pull + pulled
-        pressure = pressure.at[:, -3:].add(pushed)
+    gained, pull, push = _correlated(weights, background, terms)
+    if push is not None:
+        pressure = pressure.at[:, -3:].add(push)
     charges = jnp.sum(weights * terms.state_charge, axis=1)
     around, potential, beside = sums(pressure, charges)
     # Σ ω·around counts every pair of states twice, and the pressure once for every density

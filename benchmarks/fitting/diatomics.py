@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers, covalent_radii
 
+from ectjax.files import replacing
 from ectjax.fitting.curves import AMU_ANGSTROM2_EV_IN_HBAR2, COLUMNS, INVERSE_CM_IN_EV
 from ectjax.units import BOHR_IN_ANGSTROM, DEBYE_IN_E_ANGSTROM, HARTREE_IN_EV
 
@@ -359,9 +360,8 @@ def write(out: Path, head: list[str], notes: dict[str, str], rows: dict[str, str
             f"# D_e computed less measured, {len(errors)} pairs: {mean:.3f} eV on average, at most {largest:+.3f}",
         ]
     text = [*head, *(f"# {n}: {x}" for n, x in notes.items()), ",".join(COLUMNS), *rows.values()]
-    temporary = out.with_suffix(".partial")
-    temporary.write_text("\n".join(text) + "\n", encoding="utf-8")
-    temporary.replace(out)
+    with replacing(out) as temporary:
+        temporary.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 def header() -> list[str]:

@@ -45,7 +45,8 @@ def infrared(model: Model, system: System, masses: Float[Array, " N"], **options
     hessian = hessian.reshape(3 * n, 3 * n)
 
     def moment(positions):
-        return dipole_moment(model, moved(positions), solve_weights(model, moved(positions), **options))
+        there = moved(positions)
+        return dipole_moment(model, there, solve_weights(model, there, **options))
 
     dipole = jax.jacrev(moment)(system.positions)
     root = jnp.repeat(jnp.sqrt(jnp.asarray(masses, hessian.dtype)), 3)

@@ -18,13 +18,13 @@ a line that is deleted is computed again.
 import argparse
 import csv
 import datetime
-import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from ..files import replacing
 from ..tables import NUMBERS, SYMBOLS, symbol_of
 from ..tables.polarizabilities import COLUMNS, TABLE, read_polarizabilities
 from .pyscf_atom import atom, diffuse_name
@@ -224,8 +224,7 @@ def _write(rows: dict[tuple[str, str], tuple[float, str]], path: Path) -> None:
     """Write the whole table under another name, then rename."""
     made = f"pyscf {version('pyscf')}, basis_set_exchange {version('basis_set_exchange')}"
     order = sorted(rows, key=lambda key: (NUMBERS[key[0]], int(key[1])))
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("w", newline="") as file:
+    with replacing(path) as part, part.open("w", newline="") as file:
         file.write(
             "# Static dipole polarizabilities of isolated states, averaged over directions, bohr^3: second derivative\n"
             "# of the energy in weak uniform fields (ectjax/generate/polarizability.py).\n"
@@ -236,7 +235,6 @@ def _write(rows: dict[tuple[str, str], tuple[float, str]], path: Path) -> None:
         for key in order:
             value, method = rows[key]
             writer.writerow([*key, f"{value:.5g}", method])
-    part.replace(path)
 
 
 def main(arguments: list[str] | None = None) -> None:

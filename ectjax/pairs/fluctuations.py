@@ -32,20 +32,31 @@ def unit_transfer(labels) -> Float[np.ndarray, "E S"]:
     return found
 
 
+def neighbour_mean(
+    pairs: tuple[Int[Array, " P"], Int[Array, " P"]],
+    exchange: Float[Array, " P"],
+    at_i: Float[Array, "P *K"],
+    at_j: Float[Array, "P *K"],
+    atoms: int,
+) -> Float[Array, "N *K"]:
+    """Σ_j p_ij x_ij (N, …) of values that every pair has for i and for j (P, …); `exchange` (P,) is the density of the
+    two atoms that bonds, of each at the other, in e/bohr³, zero for padding."""
+    weight = exchange.reshape(-1, *(1,) * (at_i.ndim - 1))
+
+    def gathered(first, second):
+        return jnp.zeros((atoms, *first.shape[1:]), first.dtype).at[pairs[0]].add(first).at[pairs[1]].add(second)
+
+    return gathered(weight * at_i, weight * at_j) / (gathered(weight, weight) + FLOOR)
+
+
 def mean_attraction(
     pairs: tuple[Int[Array, " P"], Int[Array, " P"]],
     exchange: Float[Array, " P"],
     interaction: Float[Array, " P"],
     atoms: int,
 ) -> Float[Array, " N"]:
-    """J_i in eV/e² (N,) of J_ij (P,); `exchange` (P,) is the density of the two atoms that bonds, of each at the other,
-    in e/bohr³. Both are zero for padding."""
-    zero = jnp.zeros(atoms, interaction.dtype)
-
-    def gathered(values):
-        return zero.at[pairs[0]].add(values).at[pairs[1]].add(values)
-
-    return gathered(exchange * interaction) / (gathered(exchange) + FLOOR)
+    """J_i in eV/e² (N,) of J_ij (P,), which is zero for padding; `exchange` as in `neighbour_mean`."""
+    return neighbour_mean(pairs, exchange, interaction, interaction, atoms)
 
 
 def relief(

@@ -24,7 +24,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ectjax.pairs.fluctuations import FLOOR
+from ectjax.pairs.fluctuations import neighbour_mean
 from ectjax.units import COULOMB_EV_ANGSTROM
 
 ORDER = 3
@@ -93,13 +93,8 @@ def surroundings(
     fields: Float[Array, "3 P"],
     exchange: Float[Array, " P"],
 ) -> tuple[Float[Array, "N S"], Float[Array, "N 3"]]:
-    """α s in Å³ (N, S) and −Σ_j p_ij f_ij in e/Å² (N, 3); `exchange` (P,) as in `fluctuations.mean_attraction`."""
-    i, j = pairs
-    zero = jnp.zeros(len(atoms.decay), exchange.dtype)
-    total = zero.at[i].add(exchange).at[j].add(exchange) + FLOOR
-    at_i, at_j = exchange / total[i], exchange / total[j]
-    lost_i, lost_j = (1.0 - damping(atoms.decay[of] * distances[:, None]) ** 2 for of in (i, j))
-    lost = jnp.zeros_like(atoms.decay, exchange.dtype)
-    lost = lost.at[i].add(at_i[:, None] * lost_i).at[j].add(at_j[:, None] * lost_j)
-    counter = jnp.zeros((len(zero), 3), exchange.dtype).at[i].add(-(at_i * fields).T).at[j].add((at_j * fields).T)
+    """α s in Å³ (N, S) and −Σ_j p_ij f_ij in e/Å² (N, 3); `exchange` (P,) as in `fluctuations.neighbour_mean`."""
+    at_i, at_j = (1.0 - damping(atoms.decay[of] * distances[:, None]) ** 2 for of in pairs)
+    lost = neighbour_mean(pairs, exchange, at_i, at_j, len(atoms.decay))
+    counter = neighbour_mean(pairs, exchange, -fields.T, fields.T, len(atoms.decay))
     return atoms.polarizability * (1.0 - lost), counter
