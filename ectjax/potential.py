@@ -217,7 +217,7 @@ def field_of(background: Float[Array, "N K"]) -> Float[Array, "N 3"]:
 def _correlated(weights, background, terms: Terms):
     """What fluctuating charges and polarised atoms gain in eV (N,), and its slopes in the weights (N, S) and in the
     field of the charges (N, 3), None without polarisation; 0 for what a model lacks."""
-    gained, pull, push = 0.0, 0.0, None
+    gained, pull, push = jnp.zeros_like(weights[:, 0]), jnp.zeros_like(weights), None
     if terms.attraction is not None:
         gained, pull = relief(weights, terms.state_charge, terms.attraction)
     if terms.polarizable is not None:
