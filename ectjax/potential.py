@@ -121,7 +121,7 @@ def _fields(model: Model, system: System, species, places: PairPlaces, vectors, 
     switch = jnp.where(system.neighbors.mask & places.inside, reach, 0.0)
     fields = unit_fields(vectors, distances, switch)
     charge = jnp.where(system.atom_mask[:, None], model.state_charge[species], 0.0)
-    left, counter = surroundings(model.polarizabilities.at(species), pairs, distances, fields, exchange)
+    left, counter = surroundings(model.polarizabilities.at(species), pairs, distances, switch, fields, exchange)
     external = jnp.zeros_like(counter)
     if system.external_field is not None:
         external = external + system.external_field / COULOMB_EV_ANGSTROM

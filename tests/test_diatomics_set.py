@@ -5,8 +5,13 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from ase import units
+from ase.build import bulk
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.md.verlet import VelocityVerlet
 
 from ectjax import load_model, load_parameters
+from ectjax.ase import ECTCalculator
 from ectjax.fitting.curves import read_diatomics
 from ectjax.fitting.objective import curve_data, curve_predictions
 from ectjax.fitting.report.engines import ModelEngine
@@ -47,3 +52,21 @@ def test_curves_and_constants_are_within_their_bars():
     assert np.mean([abs(x.r_e - pair.r_e) for x, pair in zip(found, pairs, strict=True)]) < 0.05
     assert np.mean([abs(x.d_e - pair.d_e) for x, pair in zip(found, pairs, strict=True)]) < 0.4
     assert max(x.apart_charge for x in found) < 1e-6 and max(abs(x.apart_energy) for x in found) < 1e-6
+
+
+@pytest.mark.slow
+def test_a_salt_that_moves_stays_a_salt():
+    """Eight ions of NaCl, 0.2 ps from 600 K on the sites: they oscillate, keep their charges and the energy."""
+    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    salt.calc = ECTCalculator("diatomics")
+    thermalize_momenta(salt, temperature_K=600.0, rng=np.random.default_rng(0))
+    unlike = salt.numbers[:, None] != salt.numbers
+    dynamics, energies, kinetic = VelocityVerlet(salt, 2.0 * units.fs), [], []
+    for _ in range(20):
+        dynamics.run(5)
+        distances = salt.get_all_distances(mic=True)
+        assert distances[unlike].min() > 2.3 and distances[~unlike & (distances > 0)].min() > 3.2
+        assert np.all(np.abs(salt.get_charges()) > 0.85)
+        energies.append(salt.get_total_energy())
+        kinetic.append(salt.get_kinetic_energy())
+    assert np.ptp(energies) < 0.02 * np.ptp(kinetic)

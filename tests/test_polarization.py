@@ -82,6 +82,21 @@ def test_two_ions_polarise_each_other(models):
         assert found < 0
 
 
+def test_every_neighbour_confines(models):
+    """What is left of a polarizability is a product over neighbours; far atoms confine nothing."""
+    _, model = models
+    positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.2], [0.0, 2.6, 0.0], [model.cutoff + 3.0, 0.0, 0.0]])
+    system = build_system(model, [9, 11, 8, 8], positions)
+    left = np.asarray(geometry_terms(model, system).polarizable.left)
+    distances = np.linalg.norm(positions[:, None] - positions, axis=2)
+    for atom, species in enumerate(model.species_of([9, 11, 8, 8])):
+        near = distances[atom][(distances[atom] > 0) & (distances[atom] < 5.0)]
+        decay = np.asarray(model.polarizabilities.decay[species])
+        factors = gammainc(ORDER + 1, decay[:, None] * near) ** 2
+        alpha = np.asarray(model.polarizabilities.polarizability[species])
+        np.testing.assert_allclose(left[atom], alpha * np.prod(factors, axis=1), rtol=1e-9)
+
+
 def test_a_neutral_pair_and_a_symmetric_crystal_are_not_polarised(models):
     assert _gain(models, [9, 9], [[0, 0, 0], [0, 0, 1.5]], ["0", "0"]) == 0.0
     salt = bulk("NaF", "rocksalt", a=4.63, cubic=True)

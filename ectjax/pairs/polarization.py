@@ -9,12 +9,14 @@ is that of the mean charges and of this counter-charge,
     F_iα = F_i − (q_α − q_i) Σ_j p_ij f_ij,    F_i = Σ_j q_j f_ij,    f_ij = −S(R_ij) u_ij/R_ij²
 
 (u_ij the direction from i to j, S a switch to zero at the cutoff): in a diatomic molecule a neutral state feels no
-field and an ion that of the other ion. Neighbours confine an atom and leave of its polarizability
+field and an ion that of the other ion. Every neighbour inside the state's own density confines it, and all of them
+leave of its polarizability
 
-    s_iα = 1 − Σ_j p_ij [1 − D(b_α R_ij)²],    D(x) = 1 − e^{−x} Σ_{k=0..3} x^k/k!,
+    s_iα = Π_j D(b_α R_ij)^{2 S(R_ij)},    D(x) = 1 − e^{−x} Σ_{k=0..3} x^k/k!,
 
-D the damping of Tang and Toennies (J. Chem. Phys. 80, 3726, 1984) with the decay b = 2√(2I) of the state's own density.
-Where the surroundings are symmetric, as in rock salt, F vanishes: that tells a salt's molecule from its crystal.
+D the damping of Tang and Toennies (J. Chem. Phys. 80, 3726, 1984) with the decay b = 2√(2I) of the state's density:
+D/R² is finite however close a neighbour comes, and a wide neutral atom among the ions of a salt has next to nothing
+left. Where the surroundings are symmetric, as in rock salt, F vanishes: that tells a salt's molecule from its crystal.
 Induced moments belong to the dipole; they do not act on each other. No number of this is fitted.
 """
 
@@ -31,6 +33,8 @@ ORDER = 3
 """Highest power in D."""
 TERMS = 10
 """Of the series of D where x is small."""
+SMALLEST = 1e-12
+"""Of D: atoms nearer than 1e-3/b, and padding, which has b = 0."""
 
 
 class Polarizabilities(eqx.Module):
@@ -90,11 +94,14 @@ def surroundings(
     atoms: Polarizabilities,
     pairs: tuple[Int[Array, " P"], Int[Array, " P"]],
     distances: Float[Array, " P"],
+    switch: Float[Array, " P"],
     fields: Float[Array, "3 P"],
     exchange: Float[Array, " P"],
 ) -> tuple[Float[Array, "N S"], Float[Array, "N 3"]]:
     """α s in Å³ (N, S) and −Σ_j p_ij f_ij in e/Å² (N, 3); `exchange` (P,) as in `fluctuations.neighbour_mean`."""
-    at_i, at_j = (1.0 - damping(atoms.decay[of] * distances[:, None]) ** 2 for of in pairs)
-    lost = neighbour_mean(pairs, exchange, at_i, at_j, len(atoms.decay))
+    confined = jnp.zeros_like(atoms.decay)
+    for of in pairs:
+        leaves = jnp.maximum(damping(atoms.decay[of] * distances[:, None]), SMALLEST)
+        confined = confined.at[of].add(2.0 * switch[:, None] * jnp.log(leaves))
     counter = neighbour_mean(pairs, exchange, -fields.T, fields.T, len(atoms.decay))
-    return atoms.polarizability * (1.0 - lost), counter
+    return atoms.polarizability * jnp.exp(confined), counter
