@@ -172,13 +172,13 @@ def published_errors(density, row) -> float:
 
 
 def energy_charges(name: str, grid) -> np.ndarray:
-    """Charges of the shipped set `default` at every distance."""
+    """Charges of the shipped set `curves` at every distance."""
     import ectjax
     from ectjax.tables import NUMBERS
 
     with jax.enable_x64(True):
         symbols = geometry(name, 1.0)[0]
-        model = ectjax.load_model("default", list(dict.fromkeys(symbols)))
+        model = ectjax.load_model("curves", list(dict.fromkeys(symbols)))
         solve = jax.jit(lambda system: ectjax.solve_weights(model, system))
         numbers = [NUMBERS[s] for s in symbols]
         found = [solve(ectjax.build_system(model, numbers, geometry(name, r)[1])) for r in grid]
@@ -225,7 +225,7 @@ def rows_of(name: str, points: int | None):
 def _model_states(name: str):
     from ectjax import load_parameters
 
-    return {s: list(load_parameters("default").states[s]) for s in set(geometry(name, 1.0)[0])}
+    return {s: list(load_parameters("curves").states[s]) for s in set(geometry(name, 1.0)[0])}
 
 
 FIELDS = [

@@ -84,7 +84,7 @@ def hysteresis() -> None:
     chosen = [p for p in read_diatomics() if (p.a, p.b) not in {("N", "N"), ("C", "C"), ("Na", "Na")}][:15]
     worst = []
     for kind in ("resonance", "strict"):
-        base = load_model("default")
+        base = load_model("curves")
         model = base if kind == "resonance" else eqx.tree_at(lambda m: m.resonance, base, 0 * base.resonance)
         print(f"{kind}: largest spread between up, down and cold")
         for pair in chosen:
@@ -93,7 +93,7 @@ def hysteresis() -> None:
             points[:, 1, 2] = np.linspace(0.8 * pair.r_e, 12.0, 90)
             worst.append(_report(f"{pair.a}-{pair.b}", model, [open_system(rows, x) for x in points]))
         constants = np.linspace(4.0, 20.0, 65)
-        salt = load_model("default", ["Na", "Cl"])
+        salt = load_model("curves", ["Na", "Cl"])
         if kind == "strict":
             salt = eqx.tree_at(lambda m: m.resonance, salt, 0 * salt.resonance)
         worst.append(_report("NaCl crystal", salt, crystals(salt, constants)))
@@ -146,7 +146,7 @@ def spent(model, system, terms, start, exact) -> list[int]:
 
 def iterations(sizes, molecules, count: int, displacement: float) -> None:
     """Medians over `count` structures of each size."""
-    salt, water = load_model("two_center", ["Na", "Cl"]), load_model("default", ["H", "O"])
+    salt, water = load_model("two_center", ["Na", "Cl"]), load_model("curves", ["H", "O"])
     print(
         f"gradients to a force error of {FORCE_ERROR:g} eV/Å and to a residual of {TOLERANCE:g} eV; medians of {count}"
     )

@@ -36,7 +36,7 @@ THRESHOLD = 1e-6  # eV
 def build_models() -> dict[str, Model]:
     """The resonance model of every element with a table, and the same with kappa = 0."""
     symbols = available_elements()
-    known = load_parameters("default").elements
+    known = load_parameters("curves").elements
     numbers = {k: jnp.array([known.get(s, MIDDLING)[k] for s in symbols]) for k in FIELDS}
     basis = build_basis(symbols)
     build = eqx.filter_jit(assemble)  # the tables are arguments: XLA would spend minutes folding constants

@@ -50,7 +50,7 @@ def main() -> None:
     fast = ("--tolerance", 1e-5)
     hot = run(crystal, folder / "hot", 3000, "nvt", 2500, *fast)
     melt = run(hot, folder / "melt", 3000, "nvt", 1200, *fast)
-    jobs = [("default", options.steps, ())]
+    jobs = [("curves", options.steps, ())]
     jobs += [(f"{t:.0e}", options.short, ("--tolerance", t)) for t in TOLERANCES]
     print("tolerance   time   drift        spread       temperature   iterations  searches that found")
     print("  (eV)      (ps)   (eV/atom/ps) (eV/atom)       (K)         per step    a lower basin")

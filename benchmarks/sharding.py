@@ -26,7 +26,7 @@ def measure(cells: int, accuracy: float) -> dict:
     from ectjax.sharding import shard_system
 
     jax.config.update("jax_enable_x64", True)
-    model = load_model("default", ["Na", "Cl"])
+    model = load_model("curves", ["Na", "Cl"])
     atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True) * (cells, cells, cells)
     atoms.rattle(0.05, seed=1)
     system = build_system(model, atoms.numbers, atoms.positions, cell=atoms.cell[:], accuracy=accuracy)

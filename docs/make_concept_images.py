@@ -59,14 +59,14 @@ def states() -> None:
 
 
 def charge_transfer() -> None:
-    shipped = ectjax.load_parameters("default")
+    shipped = ectjax.load_parameters("curves")
     strict = replace(shipped, elements={s: {**x, "kappa": 0.0} for s, x in shipped.elements.items()})
     r = np.linspace(1.9, 12, 203)
     figure, (above, below) = plt.subplots(2, 1, figsize=(7, 5), sharex=True, layout="constrained")
     (cost, _), (_, gain) = ionisation_and_affinity("Na"), ionisation_and_affinity("Cl")
     above.plot(r, cost - gain - COULOMB_EV_ANGSTROM / r, color="0.6", lw=0.9)
     above.axhline(0, color="0.6", lw=0.9)
-    for name, parameters, style in (("default", shipped, "-"), ("strict", strict, "--")):
+    for name, parameters, style in (("curves", shipped, "-"), ("strict", strict, "--")):
         energy, charge = scan(parameters, ("Na", "Cl"), r)
         above.plot(r, energy, style, label=name)
         below.plot(r, charge, style, label=name)

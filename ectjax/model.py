@@ -20,7 +20,7 @@ from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.fourier import k_grid, k_max_of
-from ectjax.pairs.orbitals import Orbitals, likeness
+from ectjax.pairs.orbitals import SATURATION, Orbitals, likeness
 from ectjax.pairs.polarization import Polarizabilities
 from ectjax.pairs.two_center_tables import two_center_array
 from ectjax.pairs.valence import core_density
@@ -47,6 +47,7 @@ BOUNDS = {
     "m": (0.0, 2.0),
     "anion": (0.0, 4.0),
     "pi": (0.0, 1.0),
+    "tau": (0.0, 3.0),
 }
 """Physical ranges of the parameters, units as in `Parameters`."""
 RESONANCE_SOFTENING = 1e-8  # e/bohr³: g(ρ̄) = √(ρ̄ + δ) − √δ keeps a finite slope where no neighbour is
@@ -58,7 +59,7 @@ class Parameters(eqx.Module):
     a, b: prefactors of the Thomas–Fermi and von Weizsäcker terms. sigma: width of the density window in bohr.
     kappa: resonance in eV per (e/bohr³)^½. m: scale of the many-body embedding (1 unless pair="two_center"). anion:
     resonance with anionic states in units of kappa (1 unless fitted). pi: overlap of orbitals side by side (0 unless
-    resonance="orbitals").
+    resonance="orbitals"). tau: how much an atom's bonds add up (`ectjax.pairs.orbitals`; 1.4 unless fitted).
     """
 
     a: Float[Array, " E"]
@@ -68,11 +69,14 @@ class Parameters(eqx.Module):
     m: Float[Array, " E"]
     anion: Float[Array, " E"]
     pi: Float[Array, " E"]
+    tau: Float[Array, " E"]
 
     @classmethod
-    def uniform(cls, elements: int, a=0.5, b=0.0, sigma=1.0, kappa=0.0, m=1.0, anion=1.0, pi=0.0) -> "Parameters":
+    def uniform(
+        cls, elements: int, a=0.5, b=0.0, sigma=1.0, kappa=0.0, m=1.0, anion=1.0, pi=0.0, tau=SATURATION
+    ) -> "Parameters":
         """The same numbers for every element."""
-        return cls(*(jnp.full(elements, float(x)) for x in (a, b, sigma, kappa, m, anion, pi)))
+        return cls(*(jnp.full(elements, float(x)) for x in (a, b, sigma, kappa, m, anion, pi, tau)))
 
 
 class Valence(NamedTuple):
@@ -442,7 +446,7 @@ def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:
     penetration = jnp.einsum("ea,fb,efabm->efm", d, d, basis.penetration)
     fluctuation = COULOMB_EV_ANGSTROM * (1.0 + switch * penetration)
     return Bonding(
-        orbitals=Orbitals.of(basis.numbers, basis.labels, parameters.pi),
+        orbitals=Orbitals.of(basis.numbers, basis.labels, parameters.pi, parameters.tau),
         density=spline_coefficients(density * switch).transpose(3, 0, 1, 2),
         fluctuation=spline_coefficients(fluctuation).transpose(3, 0, 1, 2),
     )

@@ -25,7 +25,7 @@ STEP = 0.005  # Å² per eV
 def salt() -> tuple:
     """36 displaced ions of rock salt in a skewed cell with one electron too few, their charges on a mesh. Neither atoms
     nor slots of the pair list can be dealt out evenly to eight devices."""
-    model = load_model("default", ["Na", "Cl"])
+    model = load_model("curves", ["Na", "Cl"])
     atoms = bulk("NaCl", "rocksalt", a=5.64) * (3, 3, 2)
     atoms.rattle(0.05, seed=1)
     mesh = pme_parameters(atoms.cell[:], model.cutoff, 1e-5)
@@ -37,7 +37,7 @@ def salt() -> tuple:
 
 def waters() -> tuple:
     """Twelve waters around a sodium ion, without a cell, and four slots for atoms that are not there."""
-    model = load_model("default", ["H", "O", "Na"])
+    model = load_model("curves", ["H", "O", "Na"])
     water = molecule("H2O")
     grid = [np.array([3.2 * i, 3.1 * j, 0.3 * i]) for i in range(4) for j in range(3)]
     points = np.concatenate([*(water.positions + shift for shift in grid), [[1.5, 1.6, 3.0]], np.zeros((4, 3))])
@@ -47,7 +47,7 @@ def waters() -> tuple:
 
 def cell(small_mesh: bool = False) -> tuple:
     """Eight ions with an electron too many and a potential at every atom, by an Ewald sum or with a mesh."""
-    model = load_model("default", ["Na", "Cl"])
+    model = load_model("curves", ["Na", "Cl"])
     atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
     atoms.rattle(0.1, seed=2)
     box = atoms.cell[:]

@@ -18,7 +18,7 @@ SHORTEST = {1: 0.35, 3: 0.9, 6: 0.7, 7: 0.7, 8: 0.65, 9: 0.65, 11: 1.1, 17: 0.95
 
 def model(elements=None, **options):
     """The shipped default model."""
-    return load_model("default", elements, **options)
+    return load_model("curves", elements, **options)
 
 
 def random_cluster(rng, numbers_allowed, atoms=None):

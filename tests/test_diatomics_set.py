@@ -55,10 +55,11 @@ def test_curves_and_constants_are_within_their_bars():
 
 
 @pytest.mark.slow
-def test_a_salt_that_moves_stays_a_salt():
+@pytest.mark.parametrize("name", ["diatomics", "default"])
+def test_a_salt_that_moves_stays_a_salt(name):
     """Eight ions of NaCl, 0.2 ps from 600 K on the sites: they oscillate, keep their charges and the energy."""
     salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
-    salt.calc = ECTCalculator("diatomics")
+    salt.calc = ECTCalculator(name)
     thermalize_momenta(salt, temperature_K=600.0, rng=np.random.default_rng(0))
     unlike = salt.numbers[:, None] != salt.numbers
     dynamics, energies, kinetic = VelocityVerlet(salt, 2.0 * units.fs), [], []

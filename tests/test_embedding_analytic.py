@@ -90,7 +90,7 @@ def test_one_argument_switches_the_form():
 
     energies = {}
     for form in ("dft", "baskes"):
-        model, step = load_model("default", ["Li", "H"], embedding=form), 1e-4
+        model, step = load_model("curves", ["Li", "H"], embedding=form), 1e-4
         (energies[form], _), slope = pair(model, 1.6)
         difference = (pair(model, 1.6 + step)[0][0] - pair(model, 1.6 - step)[0][0]) / (2 * step)
         assert abs(slope - difference) < 1e-6
@@ -117,4 +117,4 @@ def test_two_neutral_atoms_do_not_see_the_form_in_the_two_centre_model(embedding
 @pytest.mark.parametrize(("name", "message"), [("pair", "two_center"), ("embedding", "baskes")])
 def test_unknown_forms_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
-        load_model("default", ["H"], **{name: "other"})
+        load_model("curves", ["H"], **{name: "other"})

@@ -89,7 +89,7 @@ def test_table_of_perfect_results_meets_every_bar():
     """Zero error where the results are the references."""
     from ectjax.fitting.report.measure import CrystalResult, MoleculeResult, PairResult
 
-    references = references_of(load_parameters("default"), quick=True)
+    references = references_of(load_parameters("curves"), quick=True)
     curves = np.array([p.morse(p.r_e * np.linspace(0.85, 2.2, 8)) for p in references.pairs])
     perfect = Findings(
         pairs=[
@@ -109,7 +109,7 @@ def test_table_of_perfect_results_meets_every_bar():
 
 
 def test_a_molecule_that_was_trained_on_is_not_held_out():
-    known = load_parameters("default")
+    known = load_parameters("curves")
     seen = ParameterSet(known.name, known.elements, known.states, known.options, "", {"molecules": ["CO2", "C3H8"]})
     names = references_of(seen)
     assert [m.name for m in names.trained] == ["CO2"] and "CO2" not in {m.name for m in names.held_out}
@@ -117,7 +117,7 @@ def test_a_molecule_that_was_trained_on_is_not_held_out():
 
 
 def test_page_of_a_set_of_hydrogen(tmp_path, cli):
-    known = load_parameters("default")
+    known = load_parameters("curves")
     alone = ParameterSet(
         "h", {"H": known.elements["H"]}, {"H": known.states["H"]}, known.options, "hydrogen", {"pairs": ["H-H"]}
     )

@@ -40,7 +40,7 @@ class Hybrid(eqx.Module):
     readout: eqx.nn.Linear
 
     def __init__(self, key):
-        self.layer = ECTLayer("default", ["H", "O"], radii=None, rounds=0, tolerance=1e-11)
+        self.layer = ECTLayer("curves", ["H", "O"], radii=None, rounds=0, tolerance=1e-11)
         first, second = jax.random.split(key)
         self.head = eqx.nn.Linear(2, Corrections.width(3, ("state_energy", "log_kappa")), use_bias=False, key=first)
         self.readout = eqx.nn.Linear(3, 1, use_bias=False, key=second)

@@ -69,7 +69,7 @@ def test_charges_respond_to_positions_forward_and_reverse():
 
 @pytest.mark.slow
 def test_charges_and_forces_respond_to_every_parameter():
-    chosen = load_parameters("default")
+    chosen = load_parameters("curves")
     basis = basis_of(chosen, ["H", "O"])
     parameters = parameters_of(chosen, ["H", "O"])
     system = build_system(assemble(basis, parameters), [8, 1, 1], WATER)

@@ -23,7 +23,7 @@ KT = 0.02585
 @pytest.fixture(scope="module")
 def model():
     with jax.enable_x64(True):
-        return load_model("default", ["Na", "Cl"], cutoff=5.0)
+        return load_model("curves", ["Na", "Cl"], cutoff=5.0)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def _float64():
 @pytest.fixture(scope="module")
 def layer():
     with jax.enable_x64(True):
-        return ECTLayer("default", ELEMENTS, rounds=0)
+        return ECTLayer("curves", ELEMENTS, rounds=0)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ def test_corrections_do_what_they_say(layer, evaluate):
     agree(eqx.tree_at(lambda c: c.log_kappa, none, jnp.full(3, np.log(0.5))), strict)
     denser = eqx.tree_at(lambda t: t.model.density, fixed, fixed.model.density * 1.2)
     agree(eqx.tree_at(lambda c: c.log_background, none, jnp.full(3, np.log(1.2))), denser)
-    chosen = load_parameters("default")
+    chosen = load_parameters("curves")
     basis, numbers = basis_of(chosen, ELEMENTS), parameters_of(chosen, ELEMENTS)
     moved = eqx.tree_at(lambda p: (p.a, p.b), numbers, (numbers.a + 0.05, numbers.b - 0.03))
     changed = Tables(assemble(basis, moved), None, None)
@@ -266,7 +266,7 @@ def test_flax_and_equinox_agree_and_train_the_same_parameters():
     from flax import nnx
 
     options = {"trainable": ("a", "kappa"), "radii": None, "rounds": 0}
-    ours, theirs = (cls("default", ["H", "O"], **options) for cls in (ECTLayer, flax.ECTLayer))
+    ours, theirs = (cls("curves", ["H", "O"], **options) for cls in (ECTLayer, flax.ECTLayer))
     z = np.array([8, 1, 1])
 
     def loss(layer):
@@ -301,7 +301,7 @@ def test_bad_input_says_what_to_do(layer):
     with pytest.raises(ValueError, match="neighbors= and long_range="):
         jax.eval_shape(lambda x: layer(x, np.array([8, 1, 1]), cell=5 * np.eye(3)).energy, WATER)
     with pytest.raises(ValueError, match="trainable got 'c'"):
-        ECTLayer("default", ["H"], trainable=("c",))
+        ECTLayer("curves", ["H"], trainable=("c",))
     with pytest.raises(ValueError, match="from a parameter set"):
         ECTLayer(model, trainable=("a",))
     with pytest.raises(ValueError, match="all positive"):
@@ -311,4 +311,4 @@ def test_bad_input_says_what_to_do(layer):
     with pytest.raises(ValueError, match="at least one"):
         stack_systems([])
     with jax.enable_x64(False), pytest.raises(ValueError, match="jax_enable_x64"):
-        ECTLayer("default", ["H"], trainable=("a",))
+        ECTLayer("curves", ["H"], trainable=("a",))

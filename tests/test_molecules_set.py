@@ -18,7 +18,7 @@ def _float64():
         yield
 
 
-@pytest.mark.parametrize("name", ["molecules", "orbitals"])
+@pytest.mark.parametrize("name", ["molecules", "default"])
 def test_pairs_come_apart_neutral(name):
     model = load_model(name)
     species = jnp.asarray(curve_data(read_diatomics(), basis_of(load_parameters(name))).species)
@@ -26,7 +26,7 @@ def test_pairs_come_apart_neutral(name):
     assert len(energies) == 22 and np.abs(energies).max() < 1e-3 and np.abs(charges).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", ["molecules", "orbitals"])
+@pytest.mark.parametrize("name", ["molecules", "default"])
 def test_no_test_molecule_was_trained_on(name):
     trained = set(load_parameters(name).provenance["molecules"])
     assert trained == {m.name for m in read_molecules() if m.use == "train"}

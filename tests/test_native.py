@@ -36,7 +36,7 @@ def built():
 @pytest.fixture(scope="module")
 def model():
     with jax.enable_x64(True):
-        return load_model("default", ["H", "O", "Na", "Cl"], dtype="float64")
+        return load_model("curves", ["H", "O", "Na", "Cl"], dtype="float64")
 
 
 def salt(model, repeat, accuracy=1e-7, seed=0, **options):

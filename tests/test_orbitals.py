@@ -15,6 +15,7 @@ from ectjax.native import native_tables
 from ectjax.pairs.orbitals import (
     CAP_BELOW,
     CAP_SHARPNESS,
+    NODES,
     SATURATION,
     Orbitals,
     bond_shapes,
@@ -46,8 +47,9 @@ def model(request):
         return cast(assemble(basis, eqx.tree_at(lambda p: p.kappa, uniform, kappa)))
 
 
-def _orbitals(numbers, pi):
-    return Orbitals.of(numbers, [STATES] * len(numbers), jnp.asarray(pi))
+def _orbitals(numbers, pi, tau=SATURATION):
+    tau = jnp.broadcast_to(jnp.asarray(tau), len(numbers))
+    return Orbitals.of(numbers, [STATES] * len(numbers), jnp.asarray(pi), tau)
 
 
 def _moments(orbitals, receiver, senders, vectors):
@@ -83,12 +85,14 @@ def _matrix(orbitals, receiver, senders, vectors):
 @pytest.mark.parametrize("receiver", range(4))
 def test_against_explicit_matrices(receiver):
     numbers = [1, 6, 8, 9]
-    orbitals = _orbitals(numbers, [0.0, 0.6, 0.5, 0.3])
+    orbitals = _orbitals(numbers, [0.0, 0.6, 0.5, 0.3], [1.4, 1.1, 1.3, 1.7])
     rng = np.random.default_rng(receiver)
     for count in (1, 2, 5):
         senders, vectors = rng.integers(0, 4, count), rng.normal(size=(count, 3)) + 1.0
         matrix = _matrix(orbitals, receiver, senders, vectors)
-        trace, used = np.trace(matrix), np.trace(matrix) ** 2 / np.trace(matrix @ matrix)
+        trace = np.trace(matrix)
+        roots = np.sqrt(np.linalg.eigvalsh(matrix / trace).clip(0.0, 1.0 - 1e-15))
+        used = np.sum(roots * np.tanh(2 * NODES * np.arctanh(roots))) ** 2
         moments = _moments(orbitals, receiver, senders, vectors)
         found = resonance_argument(moments, orbitals.at(jnp.asarray([receiver])))[0]
         assert float(moments[0, 0, 0]) == pytest.approx(
@@ -98,11 +102,11 @@ def test_against_explicit_matrices(receiver):
             most = max(valence(numbers[receiver])[1], bonds(numbers[receiver], charge), 1) - CAP_BELOW
             more = used - 1.0
             counted = 1.0 + more / (1.0 + (more / most) ** CAP_SHARPNESS) ** (1 / CAP_SHARPNESS)
-            expected = trace * counted / used * counted**SATURATION
+            expected = trace * counted / used * counted ** float(orbitals.tau[receiver])
             assert float(found[channel]) == pytest.approx(expected, rel=1e-9)
 
 
-def test_four_tetrahedral_bonds_use_four_orbitals_and_a_fifth_adds_less_than_a_tenth():
+def test_four_tetrahedral_bonds_use_four_orbitals_and_a_fifth_finds_none_left():
     orbitals = _orbitals([1, 6], [0.0, 0.5])
     carbon = orbitals.at(jnp.asarray([1]))
     corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
@@ -115,7 +119,7 @@ def test_four_tetrahedral_bonds_use_four_orbitals_and_a_fifth_adds_less_than_a_t
     assert single == pytest.approx(np.exp(-1.0), rel=1e-6)
     four, square = argument(corners), argument([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
     assert four > 1.05 * square > 4 * single  # a tetrahedron is better than a square
-    assert 1.0 < np.sqrt(argument([*corners, -corners[0]]) / four) < 1.1
+    assert 1.0 < argument([*corners, -corners[0]]) / four < 5 / 4  # less than what it adds to the density
 
 
 def test_an_atom_of_two_bonds_prefers_them_bent():

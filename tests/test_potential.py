@@ -215,7 +215,7 @@ def test_rock_salt_has_the_right_lattice_constant_and_ions_that_repel(default):
 
 
 def test_numbers_and_skins_that_would_mislead_are_refused():
-    model = load_model("default", ["H", "Li"])
+    model = load_model("curves", ["H", "Li"])
     pair = [[0, 0, 0], [0, 0, 1.6]]
     for numbers in (["Li", "H"], [3.5, 1], [[3, 1]]):
         with pytest.raises(ValueError, match="one whole number per atom"):
@@ -223,6 +223,6 @@ def test_numbers_and_skins_that_would_mislead_are_refused():
     with pytest.raises(ValueError, match="skin is -1"):
         build_system(model, [3, 1], pair, cell=np.eye(3) * 5, skin=-1)
     with pytest.raises(ValueError, match="no elements were named"):
-        load_model("default", [])
+        load_model("curves", [])
     with pytest.raises(ValueError, match="no element 3"):
-        load_model("default", [3])
+        load_model("curves", [3])

@@ -138,7 +138,7 @@ def test_coarse_checks_work_in_float32():
 @pytest.mark.slow
 def test_the_layer_passes():
     """Sodium and hydrogen chloride with the shipped set: energy, forces, invariances, dissociation, charges."""
-    layer = ECTLayer("default", ["H", "Na", "Cl"], radii=None, rounds=0)
+    layer = ECTLayer("curves", ["H", "Na", "Cl"], radii=None, rounds=0)
     positions = np.array([[0.0, 0.0, 0.0], [0.1, 0.3, 2.4], [1.2, 0.1, -0.2]])
     report = testing.check_potential(
         lambda x, z, q: layer(x, z, q).energy,

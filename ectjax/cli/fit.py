@@ -25,7 +25,7 @@ fit_app = typer.Typer(
 
 @fit_app.command("run")
 def fit_command(
-    config: Annotated[Path, typer.Argument(help="TOML file; see examples/fit.toml")],
+    config: Annotated[Path, typer.Argument(help="TOML file; see examples/fit_default.toml")],
     out: Annotated[Path | None, typer.Option(help="parameter file to write; NAME.json if not given")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check the configuration and stop")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint of an interrupted run")] = False,
@@ -89,17 +89,19 @@ def report_command(
 
 def _print_result(console, config, parameters, found, data, model) -> None:
     import jax
+    import numpy as np
 
     from ectjax.fitting.objective import summary
     from ectjax.parameters.store import FIELDS
 
     with jax.enable_x64(True):
         figures = summary(model, data)
-    units = {"sigma": "sigma / bohr", "kappa": "kappa / eV bohr^1.5"}
-    table = Table("element", *(units.get(k, k) for k in FIELDS), title=f"parameters of {config.name}")
+    units = {"sigma": "sigma\nbohr", "kappa": "kappa\neV bohr^1.5"}
+    fitted = [k for k in FIELDS if np.any(getattr(found.errors, k))]  # others stayed at their start
+    table = Table("element", *(units.get(k, k) for k in fitted), title=f"parameters of {config.name}")
     for row, (symbol, x) in enumerate(parameters.elements.items()):
-        spread = [float(getattr(found.errors, k)[row]) for k in FIELDS]
-        cells = [f"{x[k]:.4f} ± {s:.4f}" for k, s in zip(FIELDS, spread, strict=True)]
+        spread = [float(getattr(found.errors, k)[row]) for k in fitted]
+        cells = [f"{x[k]:.4f}" + (f"\n±{s:.4f}" if s > 0 else "") for k, s in zip(fitted, spread, strict=True)]
         table.add_row(symbol, *cells)
     console.print(table)
     table = Table("pair", "curve rms / D_e", "charge / e", "reference / e", title="training data")

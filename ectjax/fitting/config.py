@@ -63,7 +63,7 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
 ENERGIES = ("experimental", "computed")
 FURTHER = "further"
 """[data] diatomics: the shipped pairs of further elements instead of the 22."""
-OPTIONAL = ("anion",)
+OPTIONAL = ("anion", "tau")
 """Parameters that stay at their start unless [train] free names them."""
 
 
@@ -99,9 +99,9 @@ def read_config(path: str | Path) -> FitConfig:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"no configuration file {path}; give a TOML file (see examples/fit.toml)")
+        raise ValueError(f"no configuration file {path}; give a TOML file (see examples/fit_default.toml)")
     try:
-        content = tomllib.loads(read_utf8(path, "a TOML file (see examples/fit.toml)"))
+        content = tomllib.loads(read_utf8(path, "a TOML file (see examples/fit_default.toml)"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}; mend the line it names") from None
     _check_schema(path, content)

@@ -224,7 +224,7 @@ class Weights(NamedTuple):
     per atom in `springs` against 1 eV per atom. measured: of the energy at the measured geometry against that at the
     relaxed one, where there is one. deeper: instead, of 1 eV per atom by which any relaxed geometry is bound more
     strongly than the molecule is against 1 eV per atom at the measured geometry. prior: strength of the pull towards
-    the start; widths: how far a, b, sigma, kappa, m, anion and pi may move at unit cost, in their units.
+    the start; widths: how far a, b, sigma, kappa, m, anion, pi and tau may move at unit cost, in their units.
     """
 
     charge: float = 1.0
@@ -235,7 +235,7 @@ class Weights(NamedTuple):
     measured: float = 0.3
     deeper: float | None = None
     prior: float = 0.0
-    widths: tuple[float, ...] = (1.0, 1.0, 1.0, 50.0, 1.0, 1.0, 0.5)
+    widths: tuple[float, ...] = (1.0, 1.0, 1.0, 50.0, 1.0, 1.0, 0.5, 0.5)
 
 
 def residuals(parameters: Parameters, basis: Basis, data: Data, weights: Weights, start: Parameters):

@@ -24,6 +24,7 @@ from ectjax.fitting.objective import (
 )
 from ectjax.fitting.train import Fit, fit
 from ectjax.model import Basis, Model, Parameters, assemble, build_basis
+from ectjax.pairs.orbitals import SATURATION
 from ectjax.parameters import ParameterSet, load_parameters
 from ectjax.parameters.store import FIELDS, OPTIONS
 
@@ -42,6 +43,7 @@ def start_parameters(config: FitConfig, index: int) -> Parameters:
         "m": 1.0,
         "anion": 1.0,
         "pi": 0.5 if config.resonance == "orbitals" else 0.0,
+        "tau": SATURATION,
     }
     given = {k: v for k, v in config.start.items() if k != "set"}
     base.update({k: float(v) for k, v in given.items() if not isinstance(v, dict)})
@@ -114,7 +116,11 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
     weights = Weights(**given, prior=float(train.get("prior", 0.0)), widths=widths)
 
     held = {f for f in OPTIONAL if f not in train.get("free", ())} | set(train.get("fixed", ()))
-    idle = {"m": config.pair == "coulomb", "pi": config.resonance == "spherical"}
+    idle = {
+        "m": config.pair == "coulomb",
+        "pi": config.resonance == "spherical",
+        "tau": config.resonance == "spherical",
+    }
     fixed = tuple(f for f in FIELDS if f in held or idle.get(f, False))
 
     def search(data: Data, begin: Parameters | None) -> Fit:
@@ -217,7 +223,7 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
     if config.train.get("hold") and "set" in config.start:  # what the held numbers have learned stays learned
         held = load_parameters(str(config.start["set"]))
         known, learned = held.provenance, {"held": list(config.train["hold"]), "held_set": held.name}
-        learned |= {key: known[key] for key in ("molecules", "crystals") if key in known}
+        learned |= {key: known[key] for key in ("molecules", "distorted", "crystals") if key in known}
     if config.molecules:
         learned["molecules"] = [m.name for m in config.molecules]
         learned["molecule_mae_ev_per_atom"] = round(float(figures["molecules"]), 5)

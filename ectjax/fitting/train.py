@@ -58,7 +58,7 @@ def fit(
     *,
     begin: Parameters | None = None,
     weights: Weights = Weights(),
-    fixed: tuple[str, ...] = ("m", "anion", "pi"),
+    fixed: tuple[str, ...] = ("m", "anion", "pi", "tau"),
     hold: tuple[int, ...] = (),
     bounds: Mapping[str, Mapping[int, tuple[float, float]]] | None = None,
     steps: int = 60,

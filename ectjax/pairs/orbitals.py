@@ -24,20 +24,21 @@ The second moments of the surroundings over these orbitals (Ducastelle & Cyrot-L
 
     M_i = Σ_j t_ij open_j [b bᵀ + π_i π_j (0 ⊕ (1 − u uᵀ))],    π the overlap of orbitals side by side.
 
-k = (Tr M)²/Tr M² counts the orbitals in use: 1 for one neighbour, 2 for two at a right angle that meet p orbitals, 4
-for a tetrahedron of sp³ orbitals. An atom can use about as many as it or the ion of the channel has unpaired electrons
-(three in oxygen's cationic channel: carbon monoxide), k_c. The bond energy Tr √M where k_c of k equal moments count is
-√(Tr M (k_c/k) k_c); here
+k = (Tr √M)²/Tr M counts the orbitals in use: 1 for one neighbour, 2 for two at a right angle that meet p orbitals, 1.9
+for two opposite each other that meet sp³ orbitals, 4 for a tetrahedron of these. An atom can use about as many as it or
+the ion of the channel has unpaired electrons (three in oxygen's cationic channel: carbon monoxide), k_c. The bond
+energy Tr √M where k_c of k equal moments count is √(Tr M (k_c/k) k_c); here
 
     g = √(Tr M (k_c/k) k_c^τ),
 
-with τ > 1 because only one electron of an atom moves at a time in its ensemble of states.
+with τ above 1 because only one electron of an atom moves at a time in its ensemble of states.
 
-The numbers τ and s, the powers in ℓ, in k_c and in O_ij and the root in c_j are common to all elements.
+s, the powers in ℓ, in k_c and in O_ij and the root in c_j are common to all elements; π and τ are numbers of each.
 Densities in e/bohr³.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -47,13 +48,16 @@ from ectjax.tables import parse_label
 
 SP3_SHARE, LONE_PAIR_SHARE = 0.25, 1.0 / 6.0
 SATURATION = 1.4
+"""τ of an element that has none of its own."""
 CAP_BELOW, CAP_SHARPNESS = 0.4, 4
 UNLIMITED = 1e6
 """Bonds of an atom that does not divide itself: so many that ℓ is 1."""
 SCREENING_FLOOR = 1e-9  # e/bohr³
 CROSSOVER = 1e-7
 """e/bohr³; far below it k is taken for 1, so that g has finite slopes where no neighbour is."""
-TENSOR = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+NODES = 4
+"""Of the quadrature in `trace_of_roots`."""
+TENSOR = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 MOMENTS = 1 + 3 + len(TENSOR)
 """Of a channel: Σ t, the vector Σ t u, and the components `TENSOR` of the block of M that belongs to p orbitals."""
 CHANNELS = (-1, 1)
@@ -67,20 +71,21 @@ def likeness(radius: Float[Array, " E"]) -> Float[Array, "E E"]:
 
 
 class Orbitals(eqx.Module):
-    """Of E elements or N atoms: share s of the s orbital, side overlap π, source c = √(v/n), how many bonds the atom
-    divides itself into; about how many orbitals more than one can be in use, in each channel; and which of its S states
-    are open to the `CHANNELS` of a neighbour, 1 or 0."""
+    """Of E elements or N atoms: share s of the s orbital, side overlap π, how much bonds add up τ, source c = √(v/n),
+    how many bonds the atom divides itself into; about how many orbitals more than one can be in use, in each channel;
+    and which of its S states are open to the `CHANNELS` of a neighbour, 1 or 0."""
 
     share: Float[Array, " E"]
     pi: Float[Array, " E"]
+    tau: Float[Array, " E"]
     source: Float[Array, " E"]
     bonds: Float[Array, " E"]
     most: Float[Array, "E C"]
     open: Float[Array, "E C S"]
 
     @classmethod
-    def of(cls, numbers, labels, pi: Float[Array, " E"]) -> "Orbitals":
-        """Those of elements by atomic number and labels of their states, with their side overlaps."""
+    def of(cls, numbers, labels, pi: Float[Array, " E"], tau: Float[Array, " E"]) -> "Orbitals":
+        """Those of elements by atomic number and labels of their states, with their π and τ."""
         electrons, unpaired, has_p = np.array([valence(z) for z in numbers]).T
         most = np.array([[max(valence(z)[1], bonds(z, q), 1) for q in CHANNELS] for z in numbers])
         charge = np.zeros((len(labels), max(map(len, labels))))
@@ -89,6 +94,7 @@ class Orbitals(eqx.Module):
         return cls(
             share=jnp.asarray(np.where(has_p, np.where(unpaired == 4, SP3_SHARE, LONE_PAIR_SHARE), 1.0)),
             pi=jnp.where(has_p > 0, pi, 0.0),
+            tau=tau,
             source=jnp.asarray(np.sqrt(unpaired / electrons)),
             bonds=jnp.asarray([1.0 if z == 1 else UNLIMITED for z in numbers]),
             most=jnp.asarray(most - CAP_BELOW),
@@ -97,7 +103,7 @@ class Orbitals(eqx.Module):
 
     def at(self, species: Int[Array, " N"]) -> "Orbitals":
         """Those of atoms."""
-        return Orbitals(*(x[species] for x in (self.share, self.pi, self.source, self.bonds, self.most, self.open)))
+        return jax.tree.map(lambda x: x[species], self)
 
 
 def shared(
@@ -147,12 +153,43 @@ def bond_shapes(
 
 def resonance_argument(moments: Float[Array, "N C K"], orbitals: Orbitals) -> Float[Array, "N C"]:
     """g² in e/bohr³ (N, C) of moments (N, C, K): Σ t where all bonds lie in one direction or meet s orbitals only."""
-    s, most = orbitals.share[:, None], orbitals.most
-    density, vector, diagonal, rest = moments[..., 0], moments[..., 1:4], moments[..., 4:7], moments[..., 7:]
-    trace = s * density + jnp.sum(diagonal, axis=-1)
-    square = (s * density) ** 2 + 2 * s * (1 - s) * jnp.sum(vector**2, axis=-1)
-    square = square + jnp.sum(diagonal**2, axis=-1) + 2 * jnp.sum(rest**2, axis=-1)
-    used = (trace**2 + CROSSOVER**2) / (square + CROSSOVER**2)
+    s, most, tau = orbitals.share[:, None], orbitals.most, orbitals.tau[:, None]
+    density, vector, block = moments[..., 0], moments[..., 1:4], moments[..., 4:]
+    trace = s * density + jnp.sum(block[..., :3], axis=-1)
+    unit = 1.0 / (trace + CROSSOVER**2)
+    mixed = jnp.sqrt(s * (1 - s)) * unit
+    roots = trace_of_roots(s * density * unit, mixed[..., None] * vector, unit[..., None] * block)
+    used = ((trace * roots) ** 2 + CROSSOVER**2) / (trace**2 + CROSSOVER**2)
     more = used - 1.0
     capped = 1.0 + more / (1.0 + (more / most) ** CAP_SHARPNESS) ** (1 / CAP_SHARPNESS)
-    return trace / used * capped ** (1 + SATURATION)
+    return trace / used * capped ** (1 + tau)
+
+
+def trace_of_roots(
+    corner: Float[Array, "*N"], edge: Float[Array, "*N 3"], block: Float[Array, "*N 6"]
+) -> Float[Array, "*N"]:
+    """Tr √M of positive matrices [[corner, edgeᵀ], [edge, block]] of eigenvalues λ from 0 to 1, `block` by `TENSOR`.
+
+    In truth Σ √λ tanh(2n artanh √λ) with n = `NODES`: finite slopes where an eigenvalue is 0, and 1 where it is 1. That
+    is what the midpoint rule makes of √λ = (2/π) ∫ λ/(λ cos²θ + sin²θ) dθ, and it needs only the coefficients of the
+    characteristic polynomial: Tr M(M + z)⁻¹ = (e₁z³ + 2e₂z² + 3e₃z + 4e₄)/(z⁴ + e₁z³ + e₂z² + e₃z + e₄).
+    """
+    d, o, v = block[..., :3], block[..., 3:], edge
+    after, before = (jnp.roll(d, shift, axis=-1) for shift in (-1, 1))
+    adjugate = after * before - o**2
+    crossed = jnp.roll(o, -1, axis=-1) * jnp.roll(o, 1, axis=-1) - d * o
+    products = jnp.roll(v, -1, axis=-1) * jnp.roll(v, 1, axis=-1)
+
+    def form(diagonal, rest):
+        return jnp.sum(diagonal * v**2 + 2.0 * rest * products, axis=-1)
+
+    trace, minors, length = jnp.sum(d, axis=-1), jnp.sum(adjugate, axis=-1), jnp.sum(v**2, axis=-1)
+    determinant = jnp.prod(d, axis=-1) + 2.0 * jnp.prod(o, axis=-1) - jnp.sum(d * o**2, axis=-1)
+    e1, e2 = corner + trace, corner * trace + minors - length
+    e3 = corner * minors + determinant - trace * length + form(d, o)
+    e4 = corner * determinant - form(adjugate, crossed)
+    angles = (np.arange(NODES) + 0.5) * np.pi / (2 * NODES)
+    z, parts = (jnp.asarray(x, e1.dtype) for x in (np.tan(angles) ** 2, NODES * np.cos(angles) ** 2))
+    e1, e2, e3, e4 = (x[..., None] for x in (e1, e2, e3, e4))
+    above = ((e1 * z + 2.0 * e2) * z + 3.0 * e3) * z + 4.0 * e4
+    return jnp.sum(above / ((((z + e1) * z + e2) * z + e3) * z + e4) / parts, axis=-1)

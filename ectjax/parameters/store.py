@@ -2,8 +2,9 @@
 
 A file holds {"format": "ectjax-parameters", "version": 1, "name", "description", "options": {cutoff, energies, pair,
 embedding, resonance, polarization}, "elements": {symbol: {"states": [labels], "a", "b", "sigma", "kappa", "m", "anion",
-"pi"}}, "provenance": {…}, "checksum"}; a file without "anion" means 1, without "pi" 0, without "resonance" the
-spherical one, without "polarization" none; sigma in bohr, kappa in eV per (e/bohr³)^½, the others without unit.
+"pi", "tau"}}, "provenance": {…}, "checksum"}; a file without "anion" means 1, without "pi" 0, without "tau"
+1.4, without "resonance" the spherical one, without "polarization" none; sigma in bohr, kappa in eV per (e/bohr³)^½, the
+others without unit.
 """
 
 import hashlib
@@ -15,8 +16,8 @@ from pathlib import Path
 from ectjax.files import read_utf8, replacing
 
 FORMAT, VERSION = "ectjax-parameters", 1
-FIELDS = ("a", "b", "sigma", "kappa", "m", "anion", "pi")
-ABSENT = {"anion": 1.0, "pi": 0.0}
+FIELDS = ("a", "b", "sigma", "kappa", "m", "anion", "pi", "tau")
+ABSENT = {"anion": 1.0, "pi": 0.0, "tau": 1.4}
 OPTIONS = ("cutoff", "energies", "pair", "embedding", "resonance", "polarization")
 
 
