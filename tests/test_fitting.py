@@ -26,7 +26,7 @@ from ectjax.fitting.objective import (
     room_for_relaxed,
     springs,
 )
-from ectjax.fitting.run import _Checkpoint, training_weights, validation_of
+from ectjax.fitting.run import _Checkpoint, run_fit, training_weights, validation_of
 from ectjax.fitting.train import Free, _value_and_jacobian, fit
 from ectjax.model import Parameters, assemble, build_basis
 from ectjax.parameters.store import FIELDS
@@ -306,6 +306,16 @@ def test_checkpoints_belong_to_their_configuration(tmp_path):
     file.write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         _Checkpoint(config, file)
+
+
+def test_held_numbers_keep_their_states(tmp_path):
+    """Oxygen was fitted with its anion: held numbers without it would mean something else."""
+    (tmp_path / "fit.toml").write_text(
+        '[model]\nname = "x"\nelements = ["H", "O"]\n[model.states]\nH = ["0", "-1", "+1"]\nO = ["0", "+1"]\n'
+        '[start]\nset = "curves"\n[train]\nhold = ["O"]\n'
+    )
+    with pytest.raises(ValueError, match=r"O keeps the numbers of curves, .*states 0, -1, \+1, but has 0, \+1; list"):
+        run_fit(read_config(tmp_path / "fit.toml"))
 
 
 def test_validation_split_is_drawn_from_the_seed(tmp_path):

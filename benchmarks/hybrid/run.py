@@ -31,7 +31,7 @@ import ectjax
 from ectjax.layers import ECTLayer
 
 SYMBOLS = ["H", "C", "N", "O", "Na", "Cl"]
-TRAINABLE = ("a", "sigma", "kappa", "anion", "pi", "tau")
+TRAINABLE = ("a", "b", "sigma", "kappa", "m", "anion")
 KINDS = ("plain", "hybrid")
 
 
@@ -62,7 +62,7 @@ def moved_fragment(frames: Frames) -> np.ndarray:
 
 def calibrated(frames: Frames, seed: int) -> Hooked:
     """The layer of shipped parameters, fitted with its hooks to some frames."""
-    layer = Hooked(ECTLayer("default", SYMBOLS, trainable=TRAINABLE, radii=None, rounds=0))
+    layer = Hooked(ECTLayer("molecules", SYMBOLS, trainable=TRAINABLE, radii=None, rounds=0))
     return calibrate(layer, frames, seed)
 
 

@@ -91,6 +91,7 @@ def run_fit(
             resonance=config.resonance,
             polarization=config.polarization,
         )
+        _check_held(config, basis)
         all_molecules = [*config.molecules, *config.distorted]
         molecules = molecule_data(all_molecules, basis, training_weights(config)) if all_molecules else None
         crystals = crystal_data(list(config.crystals), basis) if config.crystals else None
@@ -106,6 +107,19 @@ def run_fit(
             data = data._replace(molecules=relaxed_molecules(model, room_for_relaxed(data.molecules, 1)))
         figures = summary(model, data)
     return _as_set(config, basis, best, figures), best, basis, data, model
+
+
+def _check_held(config: FitConfig, basis: Basis) -> None:
+    """Raise ValueError where numbers that are held would meet other states than those they were fitted with."""
+    if "set" not in config.start:
+        return
+    held = load_parameters(str(config.start["set"]))
+    for symbol, labels in zip(config.elements, basis.labels, strict=True):
+        if symbol in config.train.get("hold", ()) and set(held.states.get(symbol, labels)) != set(labels):
+            raise ValueError(
+                f"{config.name}: {symbol} keeps the numbers of {held.name}, fitted with the states "
+                f"{', '.join(held.states[symbol])}, but has {', '.join(labels)}; list the former under [model.states]"
+            )
 
 
 def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Checkpoint", report) -> Fit:

@@ -18,7 +18,8 @@ to the anionic channel of i and 1 − Σ(cations) of j to the cationic one: in r
 electrons with sodium, not with other chloride ions.
 
 Neighbour j meets the bonding orbitals of i in the vector b = (√s, √(1 − s) u), u the direction towards it and s the
-share of the s orbital: ¼ where four orbitals bond, ⅙ beside lone pairs, which take the s orbital, and 1 in s shells.
+share of the s orbital: ¼ where four orbitals bond, 1/20 beside lone pairs, which take the s orbital, and 1 in s
+shells.
 The second moments of the surroundings over these orbitals (Ducastelle & Cyrot-Lackmann, J. Phys. Chem. Solids 31, 1295,
 1970) are, in each channel,
 
@@ -46,7 +47,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ectjax.pairs.valence import bonds, valence
 from ectjax.tables import parse_label
 
-SP3_SHARE, LONE_PAIR_SHARE = 0.25, 1.0 / 6.0
+SP3_SHARE, LONE_PAIR_SHARE = 0.25, 0.05
 SATURATION = 1.4
 """τ of an element that has none of its own."""
 CAP_BELOW, CAP_SHARPNESS = 0.4, 4
