@@ -86,7 +86,7 @@ def test_plot_of_an_ion_shows_its_curve(tmp_path, monkeypatch):
 
 
 def test_a_terminal_without_all_letters(salt):
-    code = f"import sys\nfrom ectjax.cli import main\nsys.exit(main(['energy', {str(salt)!r}]))"
+    code = f"import sys\nfrom ectjax.cli import main\nsys.exit(main(['energy', {str(salt)!r}, '--model', 'curves']))"
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and "eV/?" in done.stdout, done.stderr
