@@ -32,7 +32,7 @@ def cli(capsys):
 
     def run(*arguments):
         chosen = [str(x) for x in arguments]
-        if chosen[0] in MODELLED and "--model" not in chosen:
+        if chosen[0] in MODELLED and not {"--model", "--help"} & set(chosen):
             chosen += ["--model", "curves"]
         code = main(chosen)
         captured = capsys.readouterr()
