@@ -36,18 +36,15 @@ def _float64():
         yield
 
 
-@pytest.fixture(scope="module", params=["none", "states"])
-def model(request):
-    """With and without polarisation, whose derivatives the same tests check."""
+@pytest.fixture(scope="module")
+def model():
+    """With polarisation, whose derivatives the same tests check."""
     with jax.enable_x64(True):
-        basis = build_basis(NUMBERS, resonance="orbitals", polarization=request.param)
+        basis = build_basis(NUMBERS, resonance="orbitals", polarization="states")
         count = len(NUMBERS)
         kappa = jnp.asarray([20.0, 25.0, 25.0, 30.0, 30.0, 15.0])
         uniform = Parameters.uniform(count, a=0.6, sigma=0.9, pi=0.6)
         return cast(assemble(basis, eqx.tree_at(lambda p: p.kappa, uniform, kappa)))
-
-
-polarised = pytest.mark.parametrize("model", ["states"], indirect=True)  # what takes long, with everything switched on
 
 
 def _orbitals(numbers, pi, tau=SATURATION):
@@ -240,7 +237,6 @@ def test_slopes_in_weights_are_those_of_automatic_differentiation(model):
         np.testing.assert_allclose(in_amplitudes, expected[1], atol=1e-9)
 
 
-@polarised
 def test_forces_are_the_slope_of_the_energy_with_padding(model):
     rng = np.random.default_rng(17)
     for _ in range(12):
@@ -250,13 +246,11 @@ def test_forces_are_the_slope_of_the_energy_with_padding(model):
         np.testing.assert_array_equal(calculate(model, system).forces[len(numbers) :], 0.0)
 
 
-@polarised
 def test_stress_is_the_strain_derivative(model):
     rng = np.random.default_rng(3)
     assert stress_error(model, random_crystal(model, rng, [6, 8, 9, 11]), ((0, 0), (1, 2))) < 5e-8
 
 
-@polarised
 def test_second_derivatives_are_differences_of_forces(model):
     water = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
     system = build_system(model, [8, 1, 1], water)
