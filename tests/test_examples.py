@@ -21,8 +21,8 @@ def test_structures_can_be_read_and_have_room_between_atoms(name, atoms):
 
 @pytest.mark.parametrize("name", ["functional_core", "use_ase", "use_jax_md"])
 def test_scripts_run(name, tmp_path, capsys):
-    """With the set `curves`, whose programs compile in little time; use_ase names none and takes `default`."""
+    """With the set `curves`, whose programs compile in little time; start.md is tested with `default`."""
     script = tmp_path / f"{name}.py"
-    script.write_text((EXAMPLES / script.name).read_text().replace('"default"', '"curves"'))
+    script.write_text((EXAMPLES / script.name).read_text().replace('"default"', '"curves"').replace("(charge", '("curves", charge'))
     runpy.run_path(str(script), run_name="__main__")
     assert capsys.readouterr().out.strip()
