@@ -23,6 +23,7 @@ def test_structures_can_be_read_and_have_room_between_atoms(name, atoms):
 def test_scripts_run(name, tmp_path, capsys):
     """With the set `curves`, whose programs compile in little time; start.md is tested with `default`."""
     script = tmp_path / f"{name}.py"
-    script.write_text((EXAMPLES / script.name).read_text().replace('"default"', '"curves"').replace("(charge", '("curves", charge'))
+    text = (EXAMPLES / script.name).read_text()
+    script.write_text(text.replace('"default"', '"curves"').replace("(charge", '("curves", charge'))
     runpy.run_path(str(script), run_name="__main__")
     assert capsys.readouterr().out.strip()
