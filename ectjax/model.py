@@ -80,10 +80,11 @@ class Parameters(eqx.Module):
 
 
 class Valence(NamedTuple):
-    """Form factors (E, K) of the valence densities of the neutral atoms, and their rms radii (E,) in bohr."""
+    """Form factors (E, K) of the valence densities of the neutral atoms, their rms and mean radii (E,) in bohr."""
 
     factors: Float[Array, "E K"]
     radius: Float[Array, " E"]
+    mean_radius: Float[Array, " E"]
 
 
 class Basis(eqx.Module):
@@ -354,10 +355,10 @@ def _valence(records: Sequence[Element], wave_numbers) -> Valence:
     """`Valence` of elements: of the neutral atom less its core."""
 
     def integrals(density):
-        parts = density.form_factor(wave_numbers), density.electron_count(), density.moment(2)
+        parts = density.form_factor(wave_numbers), density.electron_count(), density.moment(2), density.moment(1)
         return [np.asarray(x) for x in parts]
 
-    factors, radii = [], []
+    factors, radii, means = [], [], []
     with jax.enable_x64(True):
         for record in records:
             whole, core = integrals(record.state("0").density), core_density(record.number)
@@ -365,7 +366,8 @@ def _valence(records: Sequence[Element], wave_numbers) -> Valence:
                 whole = [x - y for x, y in zip(whole, integrals(core), strict=True)]
             factors.append(whole[0])
             radii.append(np.sqrt(whole[2] / whole[1]))
-    return Valence(np.array(factors), np.array(radii))
+            means.append(whole[3] / whole[1])
+    return Valence(np.array(factors), np.array(radii), np.array(means))
 
 
 def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING) -> np.ndarray:
@@ -446,7 +448,7 @@ def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:
     penetration = jnp.einsum("ea,fb,efabm->efm", d, d, basis.penetration)
     fluctuation = COULOMB_EV_ANGSTROM * (1.0 + switch * penetration)
     return Bonding(
-        orbitals=Orbitals.of(basis.numbers, basis.labels, parameters.pi, parameters.tau),
+        orbitals=Orbitals.of(basis.numbers, basis.labels, basis.valence.mean_radius, parameters.pi, parameters.tau),
         density=spline_coefficients(density * switch).transpose(3, 0, 1, 2),
         fluctuation=spline_coefficients(fluctuation).transpose(3, 0, 1, 2),
     )

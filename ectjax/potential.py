@@ -19,6 +19,7 @@ from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitu
 from ectjax.model import RESONANCE_SOFTENING, SWITCH_FRACTION, Bonding, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances, pair_vectors
 from ectjax.pairs.fluctuations import mean_attraction, relief
+from ectjax.pairs.lone_pairs import lone_pair_moments, whole_bonds
 from ectjax.pairs.orbitals import MOMENTS, Orbitals, bond_shapes, resonance_argument, shared
 from ectjax.pairs.polarization import Polarizable, surroundings, unit_fields
 from ectjax.pairs.terms import BondShapes, PairSums, PairTerms, UnitFields
@@ -122,9 +123,7 @@ def _fields(model: Model, system: System, species, places: PairPlaces, vectors, 
     fields = unit_fields(vectors, distances, switch)
     charge = jnp.where(system.atom_mask[:, None], model.state_charge[species], 0.0)
     left, counter = surroundings(model.polarizabilities.at(species), pairs, distances, switch, fields, exchange)
-    external = jnp.zeros_like(counter)
-    if system.external_field is not None:
-        external = external + system.external_field / COULOMB_EV_ANGSTROM
+    external = None if system.external_field is None else system.external_field / COULOMB_EV_ANGSTROM
     left = jnp.where(system.atom_mask[:, None], left, 0.0)
     return UnitFields(fields, charge), Polarizable(charge, left, counter, external)
 
@@ -184,13 +183,30 @@ def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening
 def resonance_strength(background: Float[Array, " N *K"], orbitals: Orbitals | None = None) -> Float[Array, "N C"]:
     """g = √(ρ̄ + δ) − √δ, zero for an isolated atom, of finite slope everywhere; with bonding orbitals
     `resonance_argument` of the background's moments takes the place of ρ̄, in each channel."""
-    if orbitals is None:
-        argument = background[:, None]
-    else:
-        channels = orbitals.most.shape[1]
-        moments = background[:, 1 : 1 + channels * MOMENTS].reshape(len(background), channels, MOMENTS)
-        argument = resonance_argument(moments, orbitals)
+    argument = background[:, None] if orbitals is None else resonance_argument(_moments(background, orbitals), orbitals)
     return jnp.sqrt(argument + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
+
+
+def _moments(background: Float[Array, "N K"], orbitals: Orbitals) -> Float[Array, "N C M"]:
+    channels = orbitals.most.shape[1]
+    return background[:, 1 : 1 + channels * MOMENTS].reshape(len(background), channels, MOMENTS)
+
+
+def _couplings(terms: Terms) -> Float[Array, "N C S S"]:
+    """What mixes states: resonance, and in an external field the moments of lone pairs."""
+    if terms.polarizable is None or terms.polarizable.external is None:
+        return terms.resonance
+    return jnp.concatenate([terms.resonance, whole_bonds(terms.state_charge, terms.state_mask)], axis=1)
+
+
+def _strengths(background: Float[Array, " N *K"], terms: Terms) -> Float[Array, "N C"]:
+    """g for κ, and for lone pairs their moments along the field, in eV: factors of `_couplings`."""
+    strength = resonance_strength(background, terms.orbitals)
+    if terms.polarizable is None or terms.polarizable.external is None:
+        return strength
+    assert terms.orbitals is not None
+    moments = lone_pair_moments(_moments(background, terms.orbitals), terms.orbitals)
+    return jnp.concatenate([strength, moments @ (COULOMB_EV_ANGSTROM * terms.polarizable.external)], axis=1)
 
 
 def density_of(background: Float[Array, " N *K"]) -> Float[Array, " N"]:
@@ -199,14 +215,18 @@ def density_of(background: Float[Array, " N *K"]) -> Float[Array, " N"]:
 
 
 def dipole_moment(model: Model, system: System, result: Equilibration) -> Float[Array, "3"]:
-    """Dipole in e Å of an equilibrated open system: of its charges, about the origin, and of its polarised atoms."""
+    """Dipole in e Å of an equilibrated open system: of its charges, about the origin, and with polarisation of its
+    polarised atoms and their lone pairs."""
     moment = result.charges @ system.positions
     if model.polarizabilities is None:
         return moment
     terms = geometry_terms(model, system)
-    assert terms.polarizable is not None
-    field = field_of(terms.pairs.background(result.weights))
-    return moment + jnp.sum(terms.polarizable.moments(result.weights, field), axis=0)
+    assert terms.polarizable is not None and terms.orbitals is not None
+    background, c = terms.pairs.background(result.weights), result.amplitudes
+    induced = terms.polarizable.moments(result.weights, field_of(background))
+    whole = jnp.einsum("na,nkab,nb->nk", c, whole_bonds(terms.state_charge, terms.state_mask), c)
+    lone = whole[..., None] * lone_pair_moments(_moments(background, terms.orbitals), terms.orbitals)
+    return moment + jnp.sum(induced, axis=0) + jnp.sum(lone, axis=(0, 1))
 
 
 def field_of(background: Float[Array, "N K"]) -> Float[Array, "N 3"]:
@@ -233,8 +253,8 @@ def _own_energies(weights, amplitudes, terms: Terms) -> Float[Array, " N"]:
     embedded = jnp.where(terms.state_mask, embedded, 0.0)
     own = jnp.sum(weights * (terms.state_energy + embedded), axis=1)
     own = own + _correlated(weights, background, terms)[0]
-    mixed = jnp.einsum("na,nkab,nb->nk", c, terms.resonance, c)
-    return own - jnp.sum(resonance_strength(background, terms.orbitals) * mixed, axis=1)
+    mixed = jnp.einsum("na,nkab,nb->nk", c, _couplings(terms), c)
+    return own - jnp.sum(_strengths(background, terms) * mixed, axis=1)
 
 
 def atomic_energies(weights: Float[Array, "N S"], amplitudes: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
@@ -288,9 +308,9 @@ def _at_background(weights, amplitudes, background, terms: Terms):
     density = density_of(background)
     embedded, push = _with_slope(lambda x: terms.embedding.of_species(terms.species, x), density)
     embedded, push = (jnp.where(terms.state_mask, x, 0.0) for x in (embedded, push))
-    each = jnp.einsum("nkab,nb->nka", terms.resonance, amplitudes)
+    each = jnp.einsum("nkab,nb->nka", _couplings(terms), amplitudes)
     embedding, mixed = jnp.sum(weights * push, axis=1), jnp.sum(amplitudes[:, None] * each, axis=2)
-    strength, back = jax.vjp(lambda x: resonance_strength(x, terms.orbitals), background)
+    strength, back = jax.vjp(lambda x: _strengths(x, terms), background)
     (pressure,) = back(-mixed)
     pressure = pressure + embedding if pressure.ndim == 1 else pressure.at[:, 0].add(embedding)
     return jnp.sum(strength[:, :, None] * each, axis=1), embedded, pressure

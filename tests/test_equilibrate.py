@@ -17,10 +17,7 @@ from ectjax.potential import ensemble_energy, geometry_terms
 NUMBERS = [1, 3, 6, 7, 8, 9, 11, 17]
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module")

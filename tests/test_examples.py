@@ -24,6 +24,6 @@ def test_scripts_run(name, tmp_path, capsys):
     """With the set `curves`, whose programs compile in little time; start.md is tested with `default`."""
     script = tmp_path / f"{name}.py"
     text = (EXAMPLES / script.name).read_text()
-    script.write_text(text.replace('"default"', '"curves"').replace("(charge", '("curves", charge'))
+    script.write_text(text.replace('"default"', '"curves"').replace("Calculator(charge", 'Calculator("curves", charge'))
     runpy.run_path(str(script), run_name="__main__")
     assert capsys.readouterr().out.strip()

@@ -15,10 +15,7 @@ from ectjax.units import COULOMB_EV_ANGSTROM
 NUMBERS = [1, 3, 7, 9]
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,7 @@ RELATIVE = 1e-6
 TIGHT = {"tolerance": 1e-10}
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def _water(default):

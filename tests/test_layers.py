@@ -26,10 +26,7 @@ WATER = np.array([[0.0, 0.0, 0.0], [0.96, 0.02, 0.0], [-0.24, 0.93, 0.01]])
 SLOTS = 5
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module")

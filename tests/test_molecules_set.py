@@ -11,11 +11,7 @@ from ectjax.fitting.molecules import read_molecules
 from ectjax.fitting.objective import curve_data, pair_energy
 from ectjax.load import basis_of
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.mark.parametrize("name", ["molecules", "default"])

@@ -1,6 +1,5 @@
 """Pair functions against closed forms and independent quadrature."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -11,11 +10,7 @@ from ectjax.pairs.fourier import k_grid, k_max_of
 from ectjax.tables import load_element
 from ectjax.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def _table(states, distances):

@@ -18,10 +18,7 @@ FORCE_TOLERANCE = 1e-6  # eV/Å, analytic against central differences in float64
 NUMBERS = [1, 3, 6, 7, 8, 9, 11, 17]
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,7 @@ from ectjax.ensemble import project_weights as project_weights_
 project_weights = jax.jit(project_weights_)
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def _case(seed, atoms=4, states=4):

@@ -16,10 +16,7 @@ WATER = ([8, 1, 1], np.array([[0, 0, 0.02], [0.79, 0.1, 0.6], [-0.75, 0.0, 0.61]
 STEP = 1e-3
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,7 @@ import pytest
 from ectjax.radial import CubicSpline, smoothstep
 from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def test_reproduces_cubics_exactly():

@@ -12,10 +12,7 @@ POSITIONS = np.array([[0.0, 0.0, 0.0], [1.1, 0.1, 0.0], [-0.2, 1.2, 0.3], [0.9, 
 NUMBERS = np.array([8, 1, 1, 6])
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def _distances(x, real=None):

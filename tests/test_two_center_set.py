@@ -11,11 +11,7 @@ from ectjax.fitting.curves import read_diatomics
 from ectjax.fitting.objective import Data, curve_data, pair_energy, summary
 from ectjax.load import basis_of
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,6 @@ class Response(eqx.Module):
     born_charges: Float[Array, "N 3 3"]
 
 
-@eqx.filter_jit
 def respond(model: Model, system: System, weights: Float[Array, "N S"] | None = None, **options) -> Response:
     """Response of an open system; `weights` and options as in `ectjax.solve_weights`.
 
@@ -39,25 +38,33 @@ def respond(model: Model, system: System, weights: Float[Array, "N S"] | None = 
     Raises ValueError for a periodic system, whose dipole is not defined.
     """
     check_open(system)
-    zero = jnp.zeros((), system.positions.dtype)
+    return _respond(model, system, weights, options)
 
+
+@eqx.filter_jit
+def _respond(model: Model, system: System, weights, options) -> Response:
     def equilibrated(positions, charge, field):
         moved = perturbed(system, positions, charge, field)
         found = solve_weights(model, moved, weights, **options)
         return found.charges, found.chemical_potential, dipole_moment(model, moved, found)
 
-    at = (system.positions, system.total_charge, jnp.zeros(3, zero.dtype))
-    charges, potential, _ = equilibrated(*at)
-    _, (fukui, hardness, _) = jax.jvp(lambda q: equilibrated(at[0], q, at[2]), (at[1],), (zero + 1.0,))
-    polarisability = jax.jacfwd(lambda field: equilibrated(at[0], at[1], field)[2])(at[2])
-    born = jax.jacrev(lambda positions: equilibrated(positions, *at[1:])[2])(at[0])
+    at = (system.positions, system.total_charge, jnp.zeros(3, system.positions.dtype))
+    # one solution, linearised once: forward in charge and field, backward to the positions
+    (charges, potential, dipole), push = jax.linearize(equilibrated, *at)
+    still, none, dark = (jnp.zeros_like(x) for x in at)
+    axes = jnp.eye(3, dtype=dark.dtype)
+    fukui, hardness, _ = push(still, none + 1.0, dark)
+    induced = jax.vmap(lambda field: push(still, none, field)[2])(axes)
+    pull = jax.linear_transpose(push, *at)
+    nothing = jnp.zeros_like(charges), jnp.zeros_like(potential)
+    born = jax.vmap(lambda moment: pull((*nothing, moment))[0])(axes.astype(dipole.dtype))
     moves = jnp.abs(jnp.sum(fukui) - 1.0) < 1e-3
     return Response(
         charges=charges,
         chemical_potential=potential,
         hardness=jnp.where(moves, hardness, jnp.nan),
         fukui=jnp.where(moves, fukui, jnp.nan),
-        polarisability=polarisability * COULOMB_EV_ANGSTROM,
+        polarisability=induced.T * COULOMB_EV_ANGSTROM,
         born_charges=jnp.moveaxis(born, 0, 2),
     )
 

@@ -18,8 +18,8 @@ to the anionic channel of i and 1 − Σ(cations) of j to the cationic one: in r
 electrons with sodium, not with other chloride ions.
 
 Neighbour j meets the bonding orbitals of i in the vector b = (√s, √(1 − s) u), u the direction towards it and s the
-share of the s orbital: ¼ where four orbitals bond, 1/20 beside lone pairs, which take the s orbital, and 1 in s
-shells.
+share of the s orbital: ¼ where four orbitals bond, 1/20 beside lone pairs, which take the s orbital (1/100 from the
+third period on), and 1 in s shells.
 The second moments of the surroundings over these orbitals (Ducastelle & Cyrot-Lackmann, J. Phys. Chem. Solids 31, 1295,
 1970) are, in each channel,
 
@@ -46,8 +46,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ectjax.pairs.valence import bonds, valence
 from ectjax.tables import parse_label
+from ectjax.units import BOHR_IN_ANGSTROM
 
-SP3_SHARE, LONE_PAIR_SHARE = 0.25, 0.05
+SP3_SHARE, LONE_PAIR_SHARE, HEAVY_LONE_PAIR_SHARE = 0.25, 0.05, 0.01
+"""Of the s orbital in a bond: of carbon and its group; beside lone pairs, in the second period and in later ones."""
 SATURATION = 1.4
 """τ of an element that has none of its own."""
 CAP_BELOW, CAP_SHARPNESS = 0.4, 4
@@ -73,31 +75,41 @@ def likeness(radius: Float[Array, " E"]) -> Float[Array, "E E"]:
 
 class Orbitals(eqx.Module):
     """Of E elements or N atoms: share s of the s orbital, side overlap π, how much bonds add up τ, source c = √(v/n),
-    how many bonds the atom divides itself into; about how many orbitals more than one can be in use, in each channel;
-    and which of its S states are open to the `CHANNELS` of a neighbour, 1 or 0."""
+    how many bonds the atom divides itself into; 2 ⟨s|z|p⟩ of its lone pairs in e Å, and 1/(v − 1) where further bonds
+    take them, else 0; about how many orbitals more than one can be in use, in each channel; and which of its S states
+    are open to the `CHANNELS` of a neighbour, 1 or 0."""
 
     share: Float[Array, " E"]
     pi: Float[Array, " E"]
     tau: Float[Array, " E"]
     source: Float[Array, " E"]
     bonds: Float[Array, " E"]
+    lone: Float[Array, " E"]
+    without_pair: Float[Array, " E"]
     most: Float[Array, "E C"]
     open: Float[Array, "E C S"]
 
     @classmethod
-    def of(cls, numbers, labels, pi: Float[Array, " E"], tau: Float[Array, " E"]) -> "Orbitals":
-        """Those of elements by atomic number and labels of their states, with their π and τ."""
+    def of(cls, numbers, labels, mean_radius, pi: Float[Array, " E"], tau: Float[Array, " E"]) -> "Orbitals":
+        """Those of elements by atomic number, labels of their states and mean radius of the valence shell in bohr, with
+        their π and τ."""
         electrons, unpaired, has_p = np.array([valence(z) for z in numbers]).T
         most = np.array([[max(valence(z)[1], bonds(z, q), 1) for q in CHANNELS] for z in numbers])
+        beside = np.where(np.array(numbers) > 10, HEAVY_LONE_PAIR_SHARE, LONE_PAIR_SHARE)
+        share = np.where(has_p, np.where(unpaired == 4, SP3_SHARE, beside), 1.0)
+        mixed = np.sqrt(beside * (1.0 - beside) / np.where(has_p, share * (1.0 - share), 1.0))
+        between = mean_radius * (BOHR_IN_ANGSTROM / 3.0**0.5)  # ⟨s|z|p⟩ of equal radial functions
         charge = np.zeros((len(labels), max(map(len, labels))))
         for row, states in zip(charge, labels, strict=True):
             row[: len(states)] = [parse_label(x)[0] for x in states]
         return cls(
-            share=jnp.asarray(np.where(has_p, np.where(unpaired == 4, SP3_SHARE, LONE_PAIR_SHARE), 1.0)),
+            share=jnp.asarray(share),
             pi=jnp.where(has_p > 0, pi, 0.0),
             tau=tau,
             source=jnp.asarray(np.sqrt(unpaired / electrons)),
             bonds=jnp.asarray([1.0 if z == 1 else UNLIMITED for z in numbers]),
+            lone=jnp.where(has_p > 0, 2.0 * between * mixed, 0.0),
+            without_pair=jnp.asarray(np.where(electrons < 5, 1.0 / np.maximum(electrons - 1, 1), 0.0)),
             most=jnp.asarray(most - CAP_BELOW),
             open=jnp.asarray(np.stack([charge * q <= 0 for q in CHANNELS], axis=1).astype(float)),
         )
@@ -154,7 +166,27 @@ def bond_shapes(
 
 def resonance_argument(moments: Float[Array, "N C K"], orbitals: Orbitals) -> Float[Array, "N C"]:
     """g² in e/bohr³ (N, C) of moments (N, C, K): Σ t where all bonds lie in one direction or meet s orbitals only."""
-    s, most, tau = orbitals.share[:, None], orbitals.most, orbitals.tau[:, None]
+    trace, used, capped = in_use(moments, orbitals)
+    return trace / used * capped ** (1 + orbitals.tau[:, None])
+
+
+def adjugate(diagonal: Float[Array, "*N 3"], off: Float[Array, "*N 3"]):
+    """Adjugate of symmetric matrices with yz, xz and xy off the diagonal, in the same order, and their determinants."""
+    after, before = (jnp.roll(diagonal, shift, axis=-1) for shift in (-1, 1))
+    beside = jnp.roll(off, -1, axis=-1) * jnp.roll(off, 1, axis=-1) - diagonal * off
+    determinant = jnp.prod(diagonal, axis=-1) + 2.0 * jnp.prod(off, axis=-1) - jnp.sum(diagonal * off**2, axis=-1)
+    return after * before - off**2, beside, determinant
+
+
+def nodes():
+    """Nodes z and inverse weights of √λ = Σ λ/(λ + z)/w."""
+    angles = (np.arange(NODES) + 0.5) * np.pi / (2 * NODES)
+    return np.tan(angles) ** 2, NODES * np.cos(angles) ** 2
+
+
+def in_use(moments: Float[Array, "N C K"], orbitals: Orbitals):
+    """Tr M, k and k_c of moments, each (N, C)."""
+    s, most = orbitals.share[:, None], orbitals.most
     density, vector, block = moments[..., 0], moments[..., 1:4], moments[..., 4:]
     trace = s * density + jnp.sum(block[..., :3], axis=-1)
     unit = 1.0 / (trace + CROSSOVER**2)
@@ -163,7 +195,7 @@ def resonance_argument(moments: Float[Array, "N C K"], orbitals: Orbitals) -> Fl
     used = ((trace * roots) ** 2 + CROSSOVER**2) / (trace**2 + CROSSOVER**2)
     more = used - 1.0
     capped = 1.0 + more / (1.0 + (more / most) ** CAP_SHARPNESS) ** (1 / CAP_SHARPNESS)
-    return trace / used * capped ** (1 + tau)
+    return trace, used, capped
 
 
 def trace_of_roots(
@@ -176,21 +208,17 @@ def trace_of_roots(
     characteristic polynomial: Tr M(M + z)⁻¹ = (e₁z³ + 2e₂z² + 3e₃z + 4e₄)/(z⁴ + e₁z³ + e₂z² + e₃z + e₄).
     """
     d, o, v = block[..., :3], block[..., 3:], edge
-    after, before = (jnp.roll(d, shift, axis=-1) for shift in (-1, 1))
-    adjugate = after * before - o**2
-    crossed = jnp.roll(o, -1, axis=-1) * jnp.roll(o, 1, axis=-1) - d * o
+    on, crossed, determinant = adjugate(d, o)
     products = jnp.roll(v, -1, axis=-1) * jnp.roll(v, 1, axis=-1)
 
     def form(diagonal, rest):
         return jnp.sum(diagonal * v**2 + 2.0 * rest * products, axis=-1)
 
-    trace, minors, length = jnp.sum(d, axis=-1), jnp.sum(adjugate, axis=-1), jnp.sum(v**2, axis=-1)
-    determinant = jnp.prod(d, axis=-1) + 2.0 * jnp.prod(o, axis=-1) - jnp.sum(d * o**2, axis=-1)
+    trace, minors, length = jnp.sum(d, axis=-1), jnp.sum(on, axis=-1), jnp.sum(v**2, axis=-1)
     e1, e2 = corner + trace, corner * trace + minors - length
     e3 = corner * minors + determinant - trace * length + form(d, o)
-    e4 = corner * determinant - form(adjugate, crossed)
-    angles = (np.arange(NODES) + 0.5) * np.pi / (2 * NODES)
-    z, parts = (jnp.asarray(x, e1.dtype) for x in (np.tan(angles) ** 2, NODES * np.cos(angles) ** 2))
+    e4 = corner * determinant - form(on, crossed)
+    z, parts = (jnp.asarray(x, e1.dtype) for x in nodes())
     e1, e2, e3, e4 = (x[..., None] for x in (e1, e2, e3, e4))
     above = ((e1 * z + 2.0 * e2) * z + 3.0 * e3) * z + 4.0 * e4
     return jnp.sum(above / ((((z + e1) * z + e2) * z + e3) * z + e4) / parts, axis=-1)

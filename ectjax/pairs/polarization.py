@@ -50,12 +50,13 @@ class Polarizabilities(eqx.Module):
 
 class Polarizable(eqx.Module):
     """What polarisation knows of a geometry: charges of the states in e and what is left of their polarizabilities in
-    Å³, (N, S); the field of a charge −1 that the neighbours of an atom share, and an external field, e/Å², (N, 3)."""
+    Å³, (N, S); the field of a charge −1 that the neighbours of an atom share (N, 3), and a uniform external field (3,),
+    None for none, e/Å²."""
 
     charge: Float[Array, "N S"]
     left: Float[Array, "N S"]
     counter: Float[Array, "N 3"]
-    external: Float[Array, "N 3"]
+    external: Float[Array, "3"] | None
 
     def moments(self, weights: Float[Array, "N S"], field: Float[Array, "N 3"]) -> Float[Array, "N 3"]:
         """Induced dipole moments in e Å in the field of the mean charges, e/Å²."""
@@ -72,7 +73,9 @@ class Polarizable(eqx.Module):
     def _felt(self, weights, field) -> Float[Array, "N S 3"]:
         """F of the states and the external field."""
         mean = jnp.sum(weights * self.charge, axis=1, keepdims=True)
-        return (field + self.external)[:, None] + (self.charge - mean)[:, :, None] * self.counter[:, None]
+        if self.external is not None:
+            field = field + self.external
+        return field[:, None] + (self.charge - mean)[:, :, None] * self.counter[:, None]
 
 
 def damping(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
