@@ -70,7 +70,7 @@ def test_same_pairs_as_matscipy(seed, shape, n, cutoff, pbc):
     np.testing.assert_allclose(np.sort(np.repeat(ours, 2)), np.sort(distances), atol=DISTANCE_TOLERANCE)
 
 
-@pytest.mark.parametrize("lengths", [(5000.0, 5000.0, 3.0), (4.0, 4.0, 1e6), (1e7, 1e7, 3.0)])
+@pytest.mark.parametrize("lengths", [(5000.0, 5000.0, 3.0), (4.0, 4.0, 1e6), (1e6, 1e6, 3.0)])
 def test_flat_and_long_cells(lengths):
     """vesin ends the process where its bins, fewer than the cell asks for, round to none."""
     positions, cell = np.array([[0, 0, 0], [2.5, 0, 0], [-3.0, 0, 1.0]]), np.diag(lengths)
