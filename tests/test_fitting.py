@@ -68,7 +68,9 @@ def test_gradient_of_the_objective():
     flat = np.asarray(ravel_pytree({name: getattr(start, name) for name in FIELDS})[0])  # not weakly typed
 
     def blocks(x):  # residuals and their derivatives, one compilation
-        return _value_and_jacobian(jnp.asarray(x), basis, data, start, Weights(prior=0.01, force=0.1), Free(FIELDS, (0, 1)))
+        return _value_and_jacobian(
+            jnp.asarray(x), basis, data, start, Weights(prior=0.01, force=0.1), Free(FIELDS, (0, 1))
+        )
 
     slope, rng = np.asarray(blocks(flat)[1]), np.random.default_rng(0)
     for _ in range(3):
