@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections import Counter
 from types import SimpleNamespace
 
 # read when JAX is imported
@@ -12,6 +13,12 @@ os.environ["ECTJAX_NATIVE"] = "0"
 
 import jax
 import pytest
+
+
+def pytest_collection_modifyitems(items):
+    """Files with the most slow tests first, so that none of them is left for one process at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree

@@ -233,16 +233,16 @@ def test_a_restart_in_a_new_process_goes_on_bit_for_bit(model):
 
 @pytest.mark.slow
 def test_compression_at_constant_pressure_keeps_complete_lists(model):
-    """Under 40 GPa the box shrinks by a tenth; the last step's results are those of a list made afresh."""
+    """Under 20 GPa the box shrinks by a tenth; the last step's results are those of a list made afresh."""
     atoms = bulk("NaCl", "rocksalt", a=5.85, cubic=True).repeat(2)
     system = build_system(model, atoms.numbers, atoms.positions, cell=atoms.cell[:], skin=0.3)
     cell = tuple(map(tuple, atoms.cell.tolist()))
-    options = {"pressure": 40.0 / EV_PER_ANGSTROM3_IN_GPA, "tau": 50 * FEMTOSECOND, "barostat_tau": 50 * FEMTOSECOND}
+    options = {"pressure": 20.0 / EV_PER_ANGSTROM3_IN_GPA, "tau": 50 * FEMTOSECOND, "barostat_tau": 100 * FEMTOSECOND}
     integrator = make_integrator("npt", FEMTOSECOND, temperature=300.0, cell=cell, atoms=len(atoms), **options)
     simulation = Simulation(model, system, integrator, skin=0.3, native=True)
     momenta, _ = start_momenta(atoms, 300.0, 0)
     simulation.begin(momenta, atoms.get_masses(), jax.random.PRNGKey(0))
-    simulation.advance(60)
+    simulation.advance(120)
     state, found = simulation.moment.state, simulation.moment.results
     box = np.asarray(integrator.cell(state))
     assert np.linalg.det(box) < 0.9 * np.linalg.det(atoms.cell[:])
