@@ -26,7 +26,7 @@ from ectjax.pairs.two_center_tables import two_center_array
 from ectjax.pairs.valence import core_density
 from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
 from ectjax.radial.switching import smoothstep
-from ectjax.tables import Element, load_element, parse_label
+from ectjax.tables import Element, load_element
 from ectjax.tables.polarizabilities import polarizability
 from ectjax.tables.symbols import SYMBOLS
 from ectjax.units import BOHR_IN_ANGSTROM, COULOMB_EV_ANGSTROM, HARTREE_IN_EV
@@ -163,11 +163,6 @@ class Model(eqx.Module):
     interaction: Float[Array, "S S 4 E E M"]
     bonding: Bonding | None = None
     polarizabilities: Polarizabilities | None = None
-
-    @property
-    def most_charge(self) -> int:
-        """Largest charge of a state, of either sign, in e."""
-        return max(abs(parse_label(label)[0]) for labels in self.labels for label in labels)
 
     def species_of(self, numbers) -> np.ndarray:
         """Rows (N,) int32 of atomic numbers (N,). Raises ValueError for an element the model lacks."""
