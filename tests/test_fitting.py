@@ -59,12 +59,17 @@ def test_ionic_tails_follow_coulomb():
 
 
 @pytest.mark.slow
-def test_gradient_of_the_objective():
-    """Curves, charges, molecules, distorted ones too, and priors against differences along all parameters at once."""
-    basis = build_basis(["H", "O"], pair="two_center", resonance="orbitals", polarization="states")
+@pytest.mark.parametrize("resonance, polarization", [("spherical", "none"), ("orbitals", "states")])
+def test_gradient_of_the_objective(resonance, polarization):
+    """Curves, charges and priors, and of the plain form molecules, distorted ones too, with their forces, against
+    differences along all parameters at once."""
+    basis = build_basis(["H", "O"], pair="two_center", resonance=resonance, polarization=polarization)
     pairs = [p for p in read_diatomics() if {p.a, p.b} in ({"H"}, {"H", "O"})]
-    distorted = next(f for f in read_distorted() if f.parent == "H2O")
-    data = Data(curve_data(pairs, basis), molecule_data([g2_molecule("H2O"), distorted], basis))
+    molecules = None
+    if resonance == "spherical":
+        distorted = next(f for f in read_distorted() if f.parent == "H2O")
+        molecules = molecule_data([g2_molecule("H2O"), distorted], basis)
+    data = Data(curve_data(pairs, basis), molecules)
     start = Parameters.uniform(2, a=0.8, b=0.1, sigma=0.8, kappa=25.0, m=0.7, pi=0.5)
     flat = np.asarray(ravel_pytree({name: getattr(start, name) for name in FIELDS})[0])  # not weakly typed
 
