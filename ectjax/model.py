@@ -20,7 +20,7 @@ from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.fourier import k_grid, k_max_of
-from ectjax.pairs.orbitals import SATURATION, Orbitals, likeness
+from ectjax.pairs.orbitals import SATURATION, Orbitals, channel_pairs, likeness
 from ectjax.pairs.polarization import Polarizabilities
 from ectjax.pairs.two_center_tables import two_center_array
 from ectjax.pairs.valence import core_density
@@ -432,9 +432,7 @@ def _resonance(basis: Basis, parameters: Parameters):
     coupling = parameters.kappa[:, None, None] * scale * basis.adjacency
     if basis.valence is None:
         return coupling[:, None]
-    positive = basis.state_charge > 0
-    cationic = positive[:, :, None] | positive[:, None, :]
-    return jnp.stack([jnp.where(anionic, coupling, 0.0), jnp.where(cationic, coupling, 0.0)], axis=1)
+    return jnp.where(channel_pairs(basis.state_charge), coupling[:, None], 0.0)
 
 
 def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:

@@ -108,7 +108,7 @@ def test_against_explicit_matrices(receiver):
 
 @pytest.mark.parametrize("number, paired", [(6, None), (7, 1.0), (9, 1.0), (17, 1.0)])
 def test_lone_pairs_lie_opposite_to_the_bonds(number, paired):
-    """2 P_sp ⟨s|z|p⟩ with P = √M/√|M| by eigenvectors; carbon has less of a pair the more orbitals are in use."""
+    """2 P_sp ⟨s|z|p⟩ with P = √M/√(Tr M²/Tr M) by eigenvectors; carbon's pair is lost to further bonds."""
     orbitals = _orbitals([1, number], [0.0, 0.5])
     atom, share = orbitals.at(jnp.asarray([1])), 0.05 if number < 10 else 0.01
     whole = 2.0 * RADIUS * 0.529177 / np.sqrt(3.0) * np.sqrt(share * (1.0 - share))

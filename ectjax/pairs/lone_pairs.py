@@ -16,7 +16,7 @@ resonance. No number of this is fitted.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ectjax.pairs.orbitals import CHANNELS, CROSSOVER, Orbitals, adjugate, in_use, nodes
+from ectjax.pairs.orbitals import CROSSOVER, Orbitals, adjugate, channel_pairs, in_use, nodes
 
 SMALL_MOMENTS = 0.1
 """Of moments of unit trace: below it lone pairs point nowhere."""
@@ -42,8 +42,7 @@ def whole_bonds(charge: Float[Array, "N S"], mask: Bool[Array, "N S"]) -> Float[
     real = mask[:, :, None] & mask[:, None, :]
     step = jnp.abs(charge[:, :, None] - charge[:, None, :])
     near = real & (step > 0.5) & (step < 1.5)
-    ions = [(sign * charge[:, :, None] > 0.5) | (sign * charge[:, None, :] > 0.5) for sign in CHANNELS]
-    return jnp.stack([jnp.where(near & x, 0.5**0.5, 0.0).astype(charge.dtype) for x in ions], axis=1)
+    return jnp.where(near[:, None] & channel_pairs(charge), 0.5**0.5, 0.0).astype(charge.dtype)
 
 
 def _edge_of_root(

@@ -73,11 +73,17 @@ def likeness(radius: Float[Array, " E"]) -> Float[Array, "E E"]:
     return 1.0 / (1.0 + (0.5 * (ratio - 1.0 / ratio)) ** 4)
 
 
+def channel_pairs(charge: Float[Array, "N S"]) -> Bool[Array, "N C S S"]:
+    """Pairs of states that belong to a channel: one of them is an ion of its sign."""
+    ions = jnp.stack([charge * sign > 0 for sign in CHANNELS], axis=1)
+    return ions[..., :, None] | ions[..., None, :]
+
+
 class Orbitals(eqx.Module):
     """Of E elements or N atoms: share s of the s orbital, side overlap π, how much bonds add up τ, source c = √(v/n),
-    how many bonds the atom divides itself into; 2 ⟨s|z|p⟩ of its lone pairs in e Å, and 1/(v − 1) where further bonds
-    take them, else 0; about how many orbitals more than one can be in use, in each channel; and which of its S states
-    are open to the `CHANNELS` of a neighbour, 1 or 0."""
+    how many bonds the atom divides itself into; of its lone pairs 2 ⟨s|z|p⟩ in e Å, times their √(s(1 − s)) over that
+    of `share`, and 1/(v − 1) where further bonds take them, else 0; about how many orbitals more than one can be in
+    use, in each channel; and which of its S states are open to the `CHANNELS` of a neighbour, 1 or 0."""
 
     share: Float[Array, " E"]
     pi: Float[Array, " E"]
