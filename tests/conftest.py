@@ -2,17 +2,30 @@
 
 import gc
 import os
+import tempfile
 from collections import Counter
 from types import SimpleNamespace
 
 # read when JAX is imported
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
+# most programs are small and the same in many test files: each process, and what it starts, compiles them once. Not one
+# folder for all processes: files in it are not written at once
+_programs = tempfile.TemporaryDirectory(prefix="ectjax-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # remarks on features of the processor when a program is read back
+
 # whether compiled sums happen to be built on this machine decides nothing: tests ask for them
 os.environ["ECTJAX_NATIVE"] = "0"
 
 import jax
 import pytest
+
+
+def pytest_unconfigure():
+    _programs.cleanup()
 
 
 def pytest_collection_modifyitems(items):
