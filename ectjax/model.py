@@ -20,13 +20,13 @@ from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.fourier import k_grid, k_max_of
-from ectjax.pairs.orbitals import SATURATION, Orbitals, channel_pairs, likeness
+from ectjax.pairs.orbitals import SATURATION, Orbitals, electron_pairs, likeness
 from ectjax.pairs.polarization import Polarizabilities
 from ectjax.pairs.two_center_tables import two_center_array
 from ectjax.pairs.valence import core_density
 from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
 from ectjax.radial.switching import smoothstep
-from ectjax.tables import Element, load_element
+from ectjax.tables import Element, load_element, parse_label
 from ectjax.tables.polarizabilities import polarizability
 from ectjax.tables.symbols import SYMBOLS
 from ectjax.units import BOHR_IN_ANGSTROM, COULOMB_EV_ANGSTROM, HARTREE_IN_EV
@@ -164,6 +164,11 @@ class Model(eqx.Module):
     bonding: Bonding | None = None
     polarizabilities: Polarizabilities | None = None
 
+    @property
+    def most_charge(self) -> int:
+        """Largest charge of a state, of either sign, in e."""
+        return most_charge(self.labels)
+
     def species_of(self, numbers) -> np.ndarray:
         """Rows (N,) int32 of atomic numbers (N,). Raises ValueError for an element the model lacks."""
         given = np.asarray(numbers)
@@ -208,6 +213,11 @@ class Model(eqx.Module):
 
 def _symbol(number: int) -> str:
     return SYMBOLS[number - 1] if 0 < number <= len(SYMBOLS) else f"Z={number}"
+
+
+def most_charge(labels: Sequence[Sequence[str]]) -> int:
+    """Largest charge of the states of elements, of either sign, in e."""
+    return max(abs(parse_label(x)[0]) for states in labels for x in states)
 
 
 def adjacency_of(charges: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -425,14 +435,15 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
 
 def _resonance(basis: Basis, parameters: Parameters):
     """κ of every pair of states of an element that differ by one electron or an excitation, (E, C, S, S): one channel,
-    or with orbitals those of `ectjax.pairs.orbitals`, which leave excitations out."""
+    or with orbitals those of `ectjax.pairs.orbitals`, which leave excitations out, for every electron that moves."""
     negative = basis.state_charge < 0
     anionic = negative[:, :, None] | negative[:, None, :]
     scale = jnp.where(anionic, parameters.anion[:, None, None], 1.0)
     coupling = parameters.kappa[:, None, None] * scale * basis.adjacency
     if basis.valence is None:
         return coupling[:, None]
-    return jnp.where(channel_pairs(basis.state_charge), coupling[:, None], 0.0)
+    electrons = max(1, most_charge(basis.labels))
+    return jnp.where(electron_pairs(basis.state_charge, electrons), coupling[:, None], 0.0)
 
 
 def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:

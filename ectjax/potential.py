@@ -18,6 +18,7 @@ from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
 from ectjax.model import RESONANCE_SOFTENING, SWITCH_FRACTION, Bonding, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances, pair_vectors
+from ectjax.pairs.carriers import Carriers
 from ectjax.pairs.fluctuations import mean_attraction, relief
 from ectjax.pairs.lone_pairs import lone_pair_moments, whole_bonds
 from ectjax.pairs.orbitals import MOMENTS, Orbitals, bond_shapes, resonance_argument, shared
@@ -70,6 +71,7 @@ class Terms(eqx.Module):
     orbitals: Orbitals | None
     attraction: Float[Array, " N"] | None
     polarizable: Polarizable | None
+    carriers: Carriers | None
     pairs: PairSums
     coulomb: eqx.Module
     screening: Screening
@@ -97,8 +99,11 @@ def geometry_terms(model: Model, system: System) -> Terms:
     shapes, exchange, interaction = _bonds(model.bonding, system, species, places, vectors)
     attraction = mean_attraction((i, j), exchange, interaction, species.shape[0])
     fields, polarizable = _fields(model, system, species, places, vectors, exchange)
-    pairs = PairTerms(i, j, *functions, shapes, fields)
-    return terms_of(model, system, pairs, coulomb, screening, attraction, polarizable)
+    pairs, carriers = PairTerms(i, j, *functions, shapes, fields), None
+    if model.most_charge > 1:
+        charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
+        carriers = Carriers.prepare((i, j), exchange, charge, model.state_mask[species] & real[:, None])
+    return terms_of(model, system, pairs, coulomb, screening, attraction, polarizable, carriers)
 
 
 def _bonds(bonding: Bonding, system: System, species, places: PairPlaces, vectors):
@@ -129,7 +134,14 @@ def _fields(model: Model, system: System, species, places: PairPlaces, vectors, 
 
 
 def terms_of(
-    model: Model, system: System, pairs, coulomb, screening: Screening, attraction=None, polarizable=None
+    model: Model,
+    system: System,
+    pairs,
+    coulomb,
+    screening: Screening,
+    attraction=None,
+    polarizable=None,
+    carriers=None,
 ) -> Terms:
     """What belongs to single atoms, joined with what belongs to pairs."""
     real = system.atom_mask
@@ -148,6 +160,7 @@ def terms_of(
         orbitals=None if model.bonding is None else model.bonding.orbitals.at(species),
         attraction=attraction,
         polarizable=polarizable,
+        carriers=carriers,
         pairs=pairs,
         coulomb=coulomb,
         screening=screening,
@@ -180,10 +193,15 @@ def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening
     return Screening.prepare(pairs.i, pairs.j, distances, pairs.mask, count / volume, system.cell is not None)
 
 
-def resonance_strength(background: Float[Array, " N *K"], orbitals: Orbitals | None = None) -> Float[Array, "N C"]:
+def resonance_strength(
+    background: Float[Array, " N *K"], orbitals: Orbitals | None = None, electrons: int = 1
+) -> Float[Array, "N C"]:
     """g = √(ρ̄ + δ) − √δ, zero for an isolated atom, of finite slope everywhere; with bonding orbitals
     `resonance_argument` of the background's moments takes the place of ρ̄, in each channel."""
-    argument = background[:, None] if orbitals is None else resonance_argument(_moments(background, orbitals), orbitals)
+    if orbitals is None:
+        argument = background[:, None]
+    else:
+        argument = resonance_argument(_moments(background, orbitals), orbitals, electrons)
     return jnp.sqrt(argument + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
 
 
@@ -201,7 +219,8 @@ def _couplings(terms: Terms) -> Float[Array, "N C S S"]:
 
 def _strengths(background: Float[Array, " N *K"], terms: Terms) -> Float[Array, "N C"]:
     """g for κ, and for lone pairs their moments along the field, in eV: factors of `_couplings`."""
-    strength = resonance_strength(background, terms.orbitals)
+    electrons = 1 if terms.orbitals is None else terms.resonance.shape[1] // terms.orbitals.most.shape[1]
+    strength = resonance_strength(background, terms.orbitals, electrons)
     if terms.polarizable is None or terms.polarizable.external is None:
         return strength
     assert terms.orbitals is not None
@@ -235,14 +254,19 @@ def field_of(background: Float[Array, "N K"]) -> Float[Array, "N 3"]:
 
 
 def _correlated(weights, background, terms: Terms):
-    """What fluctuating charges and polarised atoms gain in eV (N,), and its slopes in the weights (N, S) and in the
-    field of the charges (N, 3), None without polarisation; 0 for what a model lacks."""
+    """What fluctuating charges and polarised atoms gain in eV (N,), less what their neighbours cannot carry, and its
+    slopes in the weights (N, S) and in the field of the charges (N, 3), None without polarisation; 0 for what a model
+    lacks."""
     gained, pull, push = jnp.zeros_like(weights[:, 0]), jnp.zeros_like(weights), None
     if terms.attraction is not None:
         gained, pull = relief(weights, terms.state_charge, terms.attraction)
     if terms.polarizable is not None:
         polarized, pulled, push = terms.polarizable.gain(weights, field_of(background))
         gained, pull = gained + polarized, pull + pulled
+    if terms.carriers is not None:
+        carriers = terms.carriers
+        cost, back = jax.vjp(lambda x: carriers.excess(x, terms.state_charge), weights)
+        gained, pull = gained + cost, pull + back(jnp.ones_like(cost))[0]
     return gained, pull, push
 
 

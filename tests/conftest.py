@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import tempfile
 from collections import Counter
 from types import SimpleNamespace
@@ -11,8 +12,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu
 
 # most programs are small and the same in many test files: each process, and what it starts, compiles them once. Not one
 # folder for all processes: files in it are not written at once
-_programs = tempfile.TemporaryDirectory(prefix="ectjax-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="ectjax-tests-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # remarks on features of the processor when a program is read back
@@ -25,7 +25,7 @@ import pytest
 
 
 def pytest_unconfigure():
-    _programs.cleanup()
+    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

@@ -20,6 +20,7 @@ from ectjax.pairs.orbitals import (
     SATURATION,
     Orbitals,
     bond_shapes,
+    electron_pairs,
     resonance_argument,
     shared,
 )
@@ -160,7 +161,8 @@ def test_an_atom_of_two_bonds_prefers_them_bent():
 
 
 def test_ions_that_are_closed_shells_exchange_no_electrons(model):
-    """Sodium and fluoride ions: each sees the other, two fluorides see nothing, and neutral atoms see everyone."""
+    """Sodium and fluoride ions: F⁻ gives to Na⁺ and to no F⁻, Na⁺ has nothing to take in a channel of its own, and
+    neutral atoms see everyone."""
     places = np.array([[0, 0, 0], [2.0, 0, 0], [0, 2.0, 0]])
 
     def strengths(numbers, charges):
@@ -173,9 +175,40 @@ def test_ions_that_are_closed_shells_exchange_no_electrons(model):
 
     neutral, ionic = (strengths([9, 11, 9], q) for q in ((0, 0, 0), (-1, 1, -1)))
     pair = strengths([9, 11], (-1, 1))
-    assert ionic[0, 0] == pytest.approx(pair[0, 0], rel=1e-12) and pair[0, 0] > 0.01  # Na+ takes from F-, F- does not
-    assert ionic[1, 1] == pytest.approx(neutral[1, 1], rel=1e-12)  # Na+ takes from both fluorides
+    assert ionic[0, 0] == pytest.approx(pair[0, 0], rel=1e-12) and pair[0, 0] > 0.01  # F- with Na+, not with F-
+    assert ionic[1, 1] == pytest.approx(0.0, abs=1e-9) and neutral[1, 1] > 0.005  # counted once, in the channel of F-
     assert neutral[0, 0] > 1.05 * ionic[0, 0]
+
+
+def test_bonds_that_each_move_an_electron_make_a_ladder():
+    """k independent bonds of coupling t have the energy −k t, whatever the number of electrons that moved: the chain of
+    states 0 … k with the couplings of `resonance_argument` against k times one bond. A single bond moves one."""
+    orbitals = _orbitals([1, 8, 6], [0.0, 0.0, 0.0], tau=0.0)
+    t = float(np.exp(-0.5))
+    directions = {1: [[0, 0, 1.0]], 2: [[1.0, 0, 0], [0, 1.0, 0]]}
+    for count, vectors in directions.items():
+        # at oxygen the s orbital hardly bonds: neighbours at a right angle have an orbital each
+        atom = orbitals.at(jnp.asarray([1]))
+        squares = np.asarray(resonance_argument(_moments(orbitals, 1, [0] * count, np.asarray(vectors)), atom, count))
+        couplings = np.sqrt(squares.reshape(count, 2)[:, 0])
+        chain = np.diag(-couplings, 1)
+        lowest = np.linalg.eigvalsh(chain + chain.T)[0]
+        assert lowest == pytest.approx(-count * t, rel=0.12 if count > 1 else 1e-6)
+    alone = resonance_argument(
+        _moments(orbitals, 2, [0], np.array([[0.0, 0.0, 1.0]])), orbitals.at(jnp.asarray([2])), 3
+    )
+    second, third = np.asarray(alone).reshape(3, 2)[1:] / np.asarray(alone)[0, :2]
+    assert np.all(np.abs(second) < 1e-6) and np.all((third > 0) & (third < 0.04))
+
+
+def test_electrons_are_told_apart_by_the_charges_they_join():
+    charges = jnp.asarray([[0.0, 0.0, -1.0, -2.0, 1.0, 2.0, 1.0]])
+    pairs = np.asarray(electron_pairs(charges, 2))[0]
+    first = {(0, 2), (1, 2)}, {(0, 4), (1, 4), (0, 6), (1, 6), (4, 6)}
+    second = {(2, 3)}, {(4, 5), (5, 6)}
+    near = np.abs(np.subtract.outer(np.asarray(charges[0]), np.asarray(charges[0]))) <= 1
+    for found, expected in zip(pairs, (*first, *second), strict=True):
+        assert {tuple(map(int, x)) for x in np.argwhere(np.triu(found & near, 1))} == expected
 
 
 def test_a_hydrogen_shared_by_two_has_little_left_for_each():

@@ -12,10 +12,10 @@ resonance). Hydrogen has one bond to give: with t_jk = h_jk O_jk c_k the density
 at hydrogen atom j and x = Σ_k t_jk/t_ji, i gets the share ℓ_ij = [2/(1 + x⁴)]^¼, 1 where it is the only neighbour
 and 1/x among many. For other atoms ℓ = 1.
 
-Two channels: where i gains an electron (its neutral state and its anions mix) j has to lose one, and that an anion's
-surplus can always do, but what i gives back only a j that is no anion can take. So the share 1 − Σ(anions) of j is open
-to the anionic channel of i and 1 − Σ(cations) of j to the cationic one: in rock salt a chloride ion exchanges
-electrons with sodium, not with other chloride ions.
+Two channels: where i gains an electron (its neutral state and its anions mix) j has to lose one, and what i gives back
+only a j that is no anion can take: the share 1 − Σ(anions) of j is open. Where i mixes with its cations, only the
+neutral share of j is open: an electron that comes back from an anion is counted once, in the anion's own channel. So in
+rock salt a chloride ion exchanges electrons with sodium, not with other chloride ions.
 
 Neighbour j meets the bonding orbitals of i in the vector b = (√s, √(1 − s) u), u the direction towards it and s the
 share of the s orbital: ¼ where four orbitals bond, 1/20 beside lone pairs, which take the s orbital (1/100 from the
@@ -32,7 +32,12 @@ energy Tr √M where k_c of k equal moments count is √(Tr M (k_c/k) k_c); here
 
     g = √(Tr M (k_c/k) k_c^τ),
 
-with τ above 1 because only one electron of an atom moves at a time in its ensemble of states.
+with τ above 1 where only one electron of an atom moves at a time in its ensemble of states. Where it has states of two
+charges, k_c bonds that each move one electron make a ladder: from n to n + 1 moved electrons
+
+    g_n = g √((n + 1)(k_c − n)/k_c),
+
+so that an atom with a single bond, which moves one electron, does not become an ion of two charges.
 
 s, the powers in ℓ, in k_c and in O_ij and the root in c_j are common to all elements; π and τ are numbers of each.
 Densities in e/bohr³.
@@ -53,6 +58,7 @@ SP3_SHARE, LONE_PAIR_SHARE, HEAVY_LONE_PAIR_SHARE = 0.25, 0.05, 0.01
 SATURATION = 1.4
 """τ of an element that has none of its own."""
 CAP_BELOW, CAP_SHARPNESS = 0.4, 4
+BONDS_LEFT_SOFTENING = 0.2
 UNLIMITED = 1e6
 """Bonds of an atom that does not divide itself: so many that ℓ is 1."""
 SCREENING_FLOOR = 1e-9  # e/bohr³
@@ -77,6 +83,13 @@ def channel_pairs(charge: Float[Array, "N S"]) -> Bool[Array, "N C S S"]:
     """Pairs of states that belong to a channel: one of them is an ion of its sign."""
     ions = jnp.stack([charge * sign > 0 for sign in CHANNELS], axis=1)
     return ions[..., :, None] | ions[..., None, :]
+
+
+def electron_pairs(charge: Float[Array, "N S"], electrons: int) -> Bool[Array, "N EC S S"]:
+    """`channel_pairs` by the electron that moves: those of the first in all channels, then of the second, and so on."""
+    size = jnp.abs(charge)
+    moved = jnp.maximum(size[..., :, None], size[..., None, :])[..., None, :, :]
+    return jnp.concatenate([channel_pairs(charge) & (moved == n + 1) for n in range(electrons)], axis=-3)
 
 
 class Orbitals(eqx.Module):
@@ -117,7 +130,7 @@ class Orbitals(eqx.Module):
             lone=jnp.where(has_p > 0, 2.0 * between * mixed, 0.0),
             without_pair=jnp.asarray(np.where(electrons < 5, 1.0 / np.maximum(electrons - 1, 1), 0.0)),
             most=jnp.asarray(most - CAP_BELOW),
-            open=jnp.asarray(np.stack([charge * q <= 0 for q in CHANNELS], axis=1).astype(float)),
+            open=jnp.asarray(np.stack([charge >= 0, charge == 0], axis=1).astype(float)),
         )
 
     def at(self, species: Int[Array, " N"]) -> "Orbitals":
@@ -170,10 +183,19 @@ def bond_shapes(
     return at(share_i, u, couplings[0]), at(share_j, -u, couplings[1])
 
 
-def resonance_argument(moments: Float[Array, "N C K"], orbitals: Orbitals) -> Float[Array, "N C"]:
-    """g² in e/bohr³ (N, C) of moments (N, C, K): Σ t where all bonds lie in one direction or meet s orbitals only."""
+def resonance_argument(moments: Float[Array, "N C K"], orbitals: Orbitals, electrons: int = 1) -> Float[Array, "N EC"]:
+    """g² in e/bohr³ of moments (N, C, K), of the first electron that moves in every channel (N, C), then of the second,
+    and so on: for the first Σ t where all bonds lie in one direction or meet s orbitals only."""
     trace, used, capped = in_use(moments, orbitals)
-    return trace / used * capped ** (1 + orbitals.tau[:, None])
+    first = trace / used * capped ** (1 + orbitals.tau[:, None])
+    further = [first * (n + 1) * _bonds_left(capped, n) / capped for n in range(1, electrons)]
+    return jnp.concatenate([first, *further], axis=1)
+
+
+def _bonds_left(bonds: Float[Array, "N C"], moved: int) -> Float[Array, "N C"]:
+    """k_c − n, and smoothly 0 where an atom has fewer bonds (never fewer than one)."""
+    left = bonds - moved
+    return left if moved < 2 else 0.5 * (left + jnp.sqrt(left**2 + BONDS_LEFT_SOFTENING**2))
 
 
 def adjugate(diagonal: Float[Array, "*N 3"], off: Float[Array, "*N 3"]):
