@@ -25,7 +25,7 @@ def models():
     """Of silicon and fluorine, without and with Si²⁺."""
 
     def build(states):
-        basis = build_basis(["F", "Si"], states=states, resonance="orbitals", polarization="states")
+        basis = build_basis(["F", "Si"], states=states, resonance="orbitals")
         return cast(assemble(basis, Parameters.uniform(2, a=0.8, sigma=0.9, kappa=25.0, pi=0.4)))
 
     with jax.enable_x64(True):
