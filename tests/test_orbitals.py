@@ -79,7 +79,6 @@ def _matrix(orbitals, receiver, senders, vectors):
         side = np.zeros((4, 4))
         side[1:, 1:] = np.eye(3) - np.outer(vector, vector) / r**2
         pi = float(orbitals.pi[receiver] * orbitals.pi[j])
-        pi *= min(max(3.5 - 0.25 * float(orbitals.electrons[receiver] + orbitals.electrons[j]), 0.0), 1.0)
         total += np.exp(-r) * float(orbitals.source[j]) * (np.outer(b, b) + pi * side)
     return total
 
@@ -200,23 +199,6 @@ def test_bonds_that_each_move_an_electron_make_a_ladder():
     )
     second, third = np.asarray(alone).reshape(3, 2)[1:] / np.asarray(alone)[0, :2]
     assert np.all(np.abs(second) < 1e-6) and np.all((third > 0) & (third < 0.04))
-
-
-def test_electrons_beyond_ten_undo_bonds_side_by_side():
-    """Half a bond each: N₂ and CO have all, NO ¾, O₂ ½, OF ¼ and F₂ nothing of their side overlap, and so on below."""
-    for pair, share in {
-        (7, 7): 1,
-        (6, 8): 1,
-        (6, 6): 1,
-        (7, 8): 0.75,
-        (8, 8): 0.5,
-        (8, 9): 0.25,
-        (9, 9): 0,
-        (16, 17): 0.25,
-    }.items():
-        orbitals = _orbitals(pair, [0.6, 0.5])
-        moments = np.asarray(_moments(orbitals, 0, [1], np.array([[0.0, 0.0, 1.0]])))[0, 0]
-        assert moments[4] / moments[0] == pytest.approx(0.3 * share, abs=1e-12)  # the x orbital, beside the bond
 
 
 def test_electrons_are_told_apart_by_the_charges_they_join():

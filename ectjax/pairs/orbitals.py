@@ -23,11 +23,7 @@ third period on), and 1 in s shells.
 The second moments of the surroundings over these orbitals (Ducastelle & Cyrot-Lackmann, J. Phys. Chem. Solids 31, 1295,
 1970) are, in each channel,
 
-    M_i = Σ_j t_ij open_j [b bᵀ + π_i π_j B_ij (0 ⊕ (1 − u uᵀ))],    B_ij = (14 − n_i − n_j)/4 from 0 to 1,
-
-with π the overlap of orbitals side by side. Ten valence electrons of two atoms fill the bonding orbitals of both kinds
-(N₂, CO), every one beyond them half of an orbital that undoes a bond side by side (NO, O₂), until with fourteen (F₂)
-nothing is left of these.
+    M_i = Σ_j t_ij open_j [b bᵀ + π_i π_j (0 ⊕ (1 − u uᵀ))],    π the overlap of orbitals side by side.
 
 k = (Tr √M)²/Tr M counts the orbitals in use: 1 for one neighbour, 2 for two at a right angle that meet p orbitals, 1.9
 for two opposite each other that meet sp³ orbitals, 4 for a tetrahedron of these. An atom can use about as many as it or
@@ -97,15 +93,13 @@ def electron_pairs(charge: Float[Array, "N S"], electrons: int) -> Bool[Array, "
 
 
 class Orbitals(eqx.Module):
-    """Of E elements or N atoms: share s of the s orbital, side overlap π, valence electrons n, how much bonds add up τ,
-    source c = √(v/n),
+    """Of E elements or N atoms: share s of the s orbital, side overlap π, how much bonds add up τ, source c = √(v/n),
     how many bonds the atom divides itself into; of its lone pairs 2 ⟨s|z|p⟩ in e Å, times their √(s(1 − s)) over that
     of `share`, and 1/(v − 1) where further bonds take them, else 0; about how many orbitals more than one can be in
     use, in each channel; and which of its S states are open to the `CHANNELS` of a neighbour, 1 or 0."""
 
     share: Float[Array, " E"]
     pi: Float[Array, " E"]
-    electrons: Float[Array, " E"]
     tau: Float[Array, " E"]
     source: Float[Array, " E"]
     bonds: Float[Array, " E"]
@@ -130,7 +124,6 @@ class Orbitals(eqx.Module):
         return cls(
             share=jnp.asarray(share),
             pi=jnp.where(has_p > 0, pi, 0.0),
-            electrons=jnp.asarray(electrons, float),
             tau=tau,
             source=jnp.asarray(np.sqrt(unpaired / electrons)),
             bonds=jnp.asarray([1.0 if z == 1 else UNLIMITED for z in numbers]),
@@ -181,8 +174,7 @@ def bond_shapes(
     u = vectors.T / distances
     products = jnp.stack([u[a] * u[b] for a, b in TENSOR])
     unit = jnp.asarray([1.0 if a == b else 0.0 for a, b in TENSOR], u.dtype)[:, None]
-    bonding = jnp.clip((14.0 - orbitals.electrons[species_i] - orbitals.electrons[species_j]) / 4.0, 0.0, 1.0)
-    side = orbitals.pi[species_i] * orbitals.pi[species_j] * bonding * (unit - products)
+    side = orbitals.pi[species_i] * orbitals.pi[species_j] * (unit - products)
     one = jnp.ones_like(distances)[None]
 
     def at(share, towards, coupling):
