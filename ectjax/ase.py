@@ -21,7 +21,7 @@ from ase.calculators.calculator import CalculationFailed, Calculator, all_change
 from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from ectjax.calculate import Results
+from ectjax.calculate import Results, calculate_lightly
 from ectjax.calculate import calculate as calculate_results
 from ectjax.diagnose import explain
 from ectjax.load import load_model
@@ -32,6 +32,9 @@ from ectjax.system import ALL_PAIRS_LIMIT, build_system
 
 LARGEST_STRAIN = 0.05
 """Ewald wave vectors are chosen anew when the cell has strained more than this since they were made."""
+
+FEW_ATOMS = 32
+"""Systems of so few are compiled lightly, larger ones with a warm start in full: they gain from 1500 steps or so on."""
 
 CHARGE_MISMATCH = 1e-3
 
@@ -267,9 +270,11 @@ class ECTCalculator(Calculator):
     def _solve(self, system: System) -> Results:
         options = {k: self.parameters[k] for k in ("tolerance", "max_iterations")}
         start = self._start_weights(system)
-        out = calculate_results(self._model, system, start, **options)
+        seldom = start is None or len(system.species) <= FEW_ATOMS
+        solve = calculate_lightly if seldom else calculate_results
+        out = solve(self._model, system, start, **options)
         if start is not None and not bool(out.equilibration.converged):
-            out = calculate_results(self._model, system, None, **options)
+            out = calculate_lightly(self._model, system, None, **options)
         if not bool(out.equilibration.converged):
             e = out.equilibration
             raise NotConverged(

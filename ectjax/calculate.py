@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ectjax.compilation import LIGHT, compiled
 from ectjax.ensemble import Equilibration
 from ectjax.model import Model
 from ectjax.native.tables import NativeTables
@@ -65,6 +66,12 @@ def calculate(
             system.positions, zero
         )
     return _results(model, system, value, -slope, virial, result)
+
+
+@compiled(LIGHT)
+def calculate_lightly(model: Model, system: System, weights: Float[Array, "N S"] | None = None, **options) -> Results:
+    """As `calculate`, compiled in less time to somewhat slower code: for what runs at most some thousand times."""
+    return calculate(model, system, weights, **options)
 
 
 def _natively(native: NativeTables, model: Model, system: System, weights, eager: bool, options) -> Results:

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from ectjax.compilation import QUICK, compiled
 from ectjax.model import DEFAULT_CUTOFF, Basis, Model, Parameters, assemble, build_basis, cast
 from ectjax.parameters import ParameterSet, load_parameters
 from ectjax.parameters.store import FIELDS, OPTIONS
@@ -42,9 +43,15 @@ def load_model(
     forms = {"pair": pair, "embedding": embedding, "resonance": resonance, "polarization": polarization}
     basis = basis_of(chosen, elements, cutoff=cutoff, **forms)
     with jax.enable_x64(True):
-        built = assemble(basis, parameters_of(chosen, basis_symbols(chosen, elements)))
+        built = assemble_once(basis, parameters_of(chosen, basis_symbols(chosen, elements)))
         built = jax.tree.map(jax.device_get, built)
     return cast(built, dtype)
+
+
+@compiled(QUICK)
+def assemble_once(basis: Basis, parameters: Parameters) -> Model:
+    """`ectjax.model.assemble`, compiled: as it stands every operation would be a program of its own."""
+    return assemble(basis, parameters)
 
 
 def basis_symbols(chosen: ParameterSet, elements: Sequence[str] | None) -> tuple[str, ...]:

@@ -338,17 +338,21 @@ def _baskes_projections(records, chosen, most: int):
     return projections, end
 
 
-def _fourier_and_screening(densities, wave_numbers, radius):
-    """f(k) (T, K) and N − R·V(R) (T, M) of T densities, padded to one length so that one compilation serves all."""
+def _stacked(densities):
+    """One expansion of a leading axis (T,), padded to one length so that one compilation serves all."""
     longest = max(density.coefficients.size for density in densities)
-    stack = jax.tree.map(lambda *x: np.stack(x), *(density.padded(longest) for density in densities))
+    return jax.tree.map(lambda *x: np.stack(x), *(density.padded(longest) for density in densities))
+
+
+def _fourier_and_screening(densities, wave_numbers, radius):
+    """f(k) (T, K) and N − R·V(R) (T, M) of T densities."""
     safe = np.maximum(radius, 1e-6)  # bohr; R·u(R) is finite at the nucleus, u(R) is not
 
     @jax.jit
     def both(stack):
         return jax.vmap(lambda x: (x.form_factor(wave_numbers), safe * x.screened_remainder(safe)))(stack)
 
-    return both(stack)
+    return both(_stacked(densities))
 
 
 def _polarizabilities(records, chosen, most: int) -> Polarizabilities:
@@ -364,20 +368,19 @@ def _polarizabilities(records, chosen, most: int) -> Polarizabilities:
 def _valence(records: Sequence[Element], wave_numbers) -> Valence:
     """`Valence` of elements: of the neutral atom less its core."""
 
-    def integrals(density):
-        parts = density.form_factor(wave_numbers), density.electron_count(), density.moment(2), density.moment(1)
-        return [np.asarray(x) for x in parts]
+    @jax.jit
+    def integrals(stack):
+        return jax.vmap(lambda x: (x.form_factor(wave_numbers), x.electron_count(), x.moment(2), x.moment(1)))(stack)
 
-    factors, radii, means = [], [], []
+    cores = [core_density(record.number) for record in records]
     with jax.enable_x64(True):
-        for record in records:
-            whole, core = integrals(record.state("0").density), core_density(record.number)
-            if core is not None:
-                whole = [x - y for x, y in zip(whole, integrals(core), strict=True)]
-            factors.append(whole[0])
-            radii.append(np.sqrt(whole[2] / whole[1]))
-            means.append(whole[3] / whole[1])
-    return Valence(np.array(factors), np.array(radii), np.array(means))
+        shells = [record.state("0").density for record in records] + [core for core in cores if core is not None]
+        whole = [np.array(x) for x in integrals(_stacked(shells))]
+    with_core = [row for row, core in enumerate(cores) if core is not None]
+    for found in whole:
+        found[with_core] -= found[len(records) :]
+    factors, electrons, second, first = (found[: len(records)] for found in whole)
+    return Valence(factors, np.sqrt(second / electrons), first / electrons)
 
 
 def distance_knots(cutoff: float = DEFAULT_CUTOFF, spacing: float = KNOT_SPACING) -> np.ndarray:

@@ -162,6 +162,30 @@ def test_one_failure_does_not_stop_the_batch_and_a_rerun_keeps_what_is_there(tmp
     assert [o.status for o in again] == ["kept", "failed", "kept"]
 
 
+def test_force_builds_named_states_again_and_loses_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "fit_density", lambda *given, **_: fit_density(*given, **QUICK))
+    asked = []
+
+    def engine(symbol, recipe, neutral):
+        asked.append(recipe.label)
+        return fake_engine(symbol, recipe, neutral)
+
+    build_element("Li", ["+1"], tmp_path, engine=engine)
+    before = load_element("Li", tmp_path)
+    outcomes = build_element("Li", ["+1"], tmp_path, force=True, engine=engine)
+    assert [(o.label, o.status) for o in outcomes] == [("0", "kept"), ("+1", "built")]
+    assert asked == ["0", "+1", "+1"]
+
+    def broken(symbol, recipe, neutral):
+        raise ValueError("SCF did not converge")
+
+    outcomes = build_element("Li", ["+1"], tmp_path, force=True, engine=broken)
+    assert [o.status for o in outcomes] == ["kept", "failed"]
+    after = load_element("Li", tmp_path)
+    assert after.labels == before.labels == ("0", "+1")
+    np.testing.assert_array_equal(after.state("+1").coefficients, before.state("+1").coefficients)
+
+
 def test_a_failed_neutral_state_leaves_no_file(tmp_path):
     def broken(symbol, recipe, neutral):
         raise ValueError("SCF did not converge")

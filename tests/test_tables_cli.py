@@ -78,6 +78,7 @@ def test_build_makes_hydrogen_and_keeps_it(tmp_path):
     made = load_element("H", tmp_path)
     assert made.labels == ("0", "+1", "0*")
     stamp = (tmp_path / "H.h5").stat().st_mtime_ns
+    assert load_element("H", tmp_path).state("0").concordance["status"] == "agreed"
     second = run("build", "H", "--states=0,+1,0*", "--out", tmp_path)
     assert second.exit_code == 0 and "kept" in second.output
     assert (tmp_path / "H.h5").stat().st_mtime_ns == stamp

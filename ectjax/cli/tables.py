@@ -134,7 +134,7 @@ def build(
             for symbol in symbols:
                 progress.update(task, description=symbol)
                 try:
-                    build_element(symbol, labels, out, force, report)
+                    _compare_embeddings(build_element(symbol, labels, out, force, report), out)
                 except ValueError as error:  # a damaged file; the other elements go on
                     report(Outcome(symbol, "all", "failed", str(error)))
         else:
@@ -147,10 +147,21 @@ def build(
                         outcomes = [Outcome(running[future], "all", "failed", str(error) or "the process was killed")]
                     for outcome in outcomes:
                         report(outcome)
+                    _compare_embeddings(outcomes, out)
     if failures:
         named = ", ".join(f"{f.symbol} {f.label}" for f in failures)
         total += len(refused)
         raise ValueError(f"{len(failures)} of {total} states failed ({named}); reasons are above, the rest is in {out}")
+
+
+def _compare_embeddings(outcomes: list, out: Path) -> None:
+    """Write into the tables how well both forms of the embedding function agree, for the states that were built."""
+    from ..embedding.report import state_reports, store_concordance
+
+    built = {(o.symbol, o.label) for o in outcomes if o.status == "built"}
+    if built:
+        rows = state_reports(sorted({symbol for symbol, _ in built}), out)
+        store_concordance([r for r in rows if (r.symbol, r.label) in built], out)
 
 
 def _buildable(elements: list[str], labels: list[str] | None) -> tuple[list[str], int, list]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ectjax.calculate import Results, calculate
+from ectjax.calculate import Results, calculate, calculate_lightly
+from ectjax.compilation import QUICK, compiled
 from ectjax.coulomb import DampedShiftedForce, long_range_parameters
 from ectjax.diagnose import explain
 from ectjax.dynamics.integrators import Integrator, degrees_of_freedom, kinetic_energy
 from ectjax.ensemble import HISTORY, default_tolerance, foreseen_weights
 from ectjax.model import Model
 from ectjax.native import NativeTables, native_tables, obstacle_of, usable
-from ectjax.native.library import quick_options
 from ectjax.neighbors import VerletList, bucket_size, neighbor_list
 from ectjax.potential import System
 from ectjax.system import ALL_PAIRS_LIMIT, EWALD_ACCURACY
@@ -113,15 +112,10 @@ def _block(
     return jax.lax.while_loop(going, step, (moment, zero, outlook(moment)))
 
 
-@lru_cache(maxsize=1)
-def _seldom():
+@compiled(QUICK)
+def _cold_start(model, system, native, tolerance):
     """A cold start with native sums. It runs once or now and then: what counts is the time to compile it."""
-
-    def cold(model, system, native, tolerance):
-        return calculate(model, system, native=native, tolerance=tolerance)
-
-    options: dict = {"compiler_options": quick_options()}
-    return eqx.filter_jit(cold, **options)
+    return calculate(model, system, native=native, tolerance=tolerance)
 
 
 def _place_ahead(integrator: Integrator, moment: Moment):
@@ -195,8 +189,8 @@ class Simulation:
 
     def _cold(self, system: System) -> Results:
         if self.native is None:
-            return calculate(self.model, system, tolerance=self.tolerance)
-        return _seldom()(self.model, system, self.native, self.tolerance)
+            return calculate_lightly(self.model, system, tolerance=self.tolerance)
+        return _cold_start(self.model, system, self.native, self.tolerance)
 
     def pack(self) -> dict[str, np.ndarray]:
         """Everything that `unpack` needs to go on exactly as if nothing had happened."""

@@ -30,11 +30,12 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
     def project(v):
         return jnp.where(mask, tangent(v, amplitudes, first.normal, first.normal_square), 0.0)
 
+    _, hessian = jax.linearize(lambda x: evaluate(problem, x).gradient, amplitudes)
+
     def operator(v):
         inside = project(v)
-        _, product = jax.jvp(lambda x: evaluate(problem, x).gradient, (amplitudes,), (inside,))
         # the identity on the normal space makes the whole operator positive definite
-        return project(product - first.shift * inside) + (v - inside)
+        return project(hessian(inside) - first.shift * inside) + (v - inside)
 
     # a preconditioner changes the path to the solution, not the solution: keep derivatives out of it
     c, normal, square, diagonal = jax.lax.stop_gradient((amplitudes, first.normal, first.normal_square, diagonal))
@@ -51,7 +52,7 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
     return lx.linear_solve(
         lx.FunctionLinearOperator(operator, structure, tags),
         right_hand_side,
-        lx.CG(rtol=50 * eps, atol=50 * eps, max_steps=max(200, 4 * amplitudes.size)),
+        lx.CG(rtol=50 * eps, atol=50 * eps, stabilise_every=None, max_steps=max(200, 4 * amplitudes.size)),
         options={"preconditioner": lx.FunctionLinearOperator(preconditioner, structure, tags)},
         throw=False,
     ).value

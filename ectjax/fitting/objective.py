@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +9,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from jaxtyping import Array
 
+from ectjax.compilation import QUICK, compiled
 from ectjax.fitting.crystals import CrystalData, crystal_predictions
 from ectjax.fitting.curves import Diatomic
 from ectjax.fitting.molecules import Molecule
@@ -164,10 +164,10 @@ def pair_energy(model: Model, species: Array, distance: Array, tolerance: float 
 
 def curve_predictions(model: Model, data: CurveData):
     """Energies (C, P) in eV and charges at R_e (C,) in e."""
-    over_points = jax.vmap(lambda s, r: pair_energy(model, s, r)[0], (None, 0))
-    energies = jax.vmap(over_points)(data.species, data.distances)
-    charges = jax.vmap(lambda s, r: pair_energy(model, s, r)[1])(data.species, data.equilibrium)
-    return energies, charges
+    points = jnp.concatenate([data.distances, data.equilibrium[:, None]], axis=1)  # one program for both
+    over_points = jax.vmap(lambda s, r: pair_energy(model, s, r), (None, 0))
+    energies, charges = jax.vmap(over_points)(data.species, points)
+    return energies[:, :-1], charges[:, -1]
 
 
 def molecule_predictions(model: Model, data: MoleculeData):
@@ -285,11 +285,16 @@ def _errors_per_atom(energies, reference, atoms):
     return middle - reference / atoms, (high - low) / (BREATHING[2] - BREATHING[0])
 
 
+_curves_once, _molecules_once, _crystals_once = map(
+    compiled(QUICK), (curve_predictions, molecule_predictions, crystal_predictions)
+)
+
+
 def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:
     """Root mean square errors: curves in units of D_e (all points), charges in e; mean absolute errors in eV per atom
     of the molecules trained on (relaxed where they are), of those for validation, of distorted geometries trained on
     (nan without any) and of crystals; and all of them one by one."""
-    energies, charges = eqx.filter_jit(curve_predictions)(model, data.curves)
+    energies, charges = _curves_once(model, data.curves)
     relative = (np.asarray(energies) - data.curves.energies) / data.curves.depths[:, None]
     difference = np.asarray(charges) - data.curves.charges
     found = {
@@ -300,7 +305,7 @@ def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:
     }
     if data.molecules is not None:
         m = data.molecules
-        energies = np.asarray(eqx.filter_jit(molecule_predictions)(model, m))
+        energies = np.asarray(_molecules_once(model, m))
         error = (energies[:, 1 if m.relaxed is None else 3] - m.energies) / m.atoms
         trained, distorted = np.asarray(m.trained) > 0, np.asarray(m.distorted)
 
@@ -310,7 +315,7 @@ def summary(model: Model, data: Data) -> dict[str, float | np.ndarray]:
         found |= {"molecules": mean(trained & ~distorted), "by_molecule": error}
         found |= {"validation": mean(~trained & ~distorted), "distorted": mean(trained & distorted)}
     if data.crystals is not None:
-        energies = eqx.filter_jit(crystal_predictions)(model, data.crystals, BREATHING)
+        energies = _crystals_once(model, data.crystals, BREATHING)
         error, _ = _errors_per_atom(energies, data.crystals.energies, 2.0 * np.ones(len(energies)))
         found |= {"crystals": float(np.mean(np.abs(error))), "by_crystal": np.asarray(error)}
     return found

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 
-from ectjax.calculate import calculate
+from ectjax.calculate import calculate_lightly
 from ectjax.model import Model
 from ectjax.system import open_system
 
@@ -36,7 +36,7 @@ class PaddedCalculator(Calculator):
         species[:count] = self._model.species_of(self.atoms.numbers)
         positions[:count] = self.atoms.positions
         with jax.enable_x64(True):
-            found = calculate(self._model, open_system(jnp.asarray(species), jnp.asarray(positions)))
+            found = calculate_lightly(self._model, open_system(jnp.asarray(species), jnp.asarray(positions)))
         self.results = {
             "energy": float(found.energy),
             "forces": np.array(found.forces)[:count],

@@ -23,7 +23,8 @@ from ectjax.fitting.objective import (
     summary,
 )
 from ectjax.fitting.train import Fit, fit
-from ectjax.model import Basis, Model, Parameters, assemble, build_basis
+from ectjax.load import assemble_once
+from ectjax.model import Basis, Model, Parameters, build_basis
 from ectjax.pairs.orbitals import SATURATION
 from ectjax.parameters import ParameterSet, load_parameters
 from ectjax.parameters.store import FIELDS, OPTIONS
@@ -102,7 +103,7 @@ def run_fit(
             if best is None or _judged(found) < _judged(best):
                 best = found
         assert best is not None
-        model = assemble(basis, best.parameters)
+        model = assemble_once(basis, best.parameters)
         if data.molecules is not None and train.get("relaxations"):
             data = data._replace(molecules=relaxed_molecules(model, room_for_relaxed(data.molecules, 1)))
         figures = summary(model, data)
@@ -162,7 +163,7 @@ def _search(config: FitConfig, basis: Basis, data: Data, index: int, kept: "_Che
     molecules = room_for_relaxed(molecules, relaxations if remembers else 1)
     found = search(data._replace(molecules=molecules), kept.parameters(index))
     for place in range(relaxations):
-        model = assemble(basis, found.parameters)
+        model = assemble_once(basis, found.parameters)
         molecules = relaxed_molecules(model, molecules, place if remembers else 0, unfinished=remembers)
         found = search(data._replace(molecules=molecules), found.parameters)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import least_squares
 
+from ectjax.compilation import LIGHT, compiled
 from ectjax.fitting.objective import Data, Weights, residuals
 from ectjax.model import BOUNDS, Basis, Parameters
 
@@ -154,7 +155,7 @@ def _rebuild(x, start: Parameters, free: Free) -> Parameters:
     return eqx.tree_at(lambda p: [getattr(p, n) for n in free.names], start, changed)
 
 
-@eqx.filter_jit
+@compiled(LIGHT)
 def _value_and_jacobian(x, basis: Basis, data: Data, start: Parameters, weights: Weights, free: Free):
     """Residuals (R,), their derivatives (R, parameters), errors of the molecules in eV per atom. The tables are
     arguments, so restarts share one program."""

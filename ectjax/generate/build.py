@@ -169,11 +169,12 @@ def build_element(
 ) -> list[Outcome]:
     """Build one element's table file in `out`, one state after another.
 
-    States already in the file are kept unless `force`; the file is rewritten, whole, after every state, so an
-    interrupted build goes on where it stopped. A state that fails is reported and does not stop the others.
+    States already in the file are kept; the file is rewritten, whole, after every state, so an interrupted build goes
+    on where it stopped. A state that fails is reported and does not stop the others.
 
     Args:
-        states: labels to build, all recipes by default; the neutral ground state is always included.
+        states: labels to build, all recipes by default; the neutral ground state is built too where the file lacks it.
+        force: build the named states again; the file keeps its others, and those that fail as they were.
         engine: what computes a reference density; `compute` unless a test replaces it.
 
     Raises ValueError for an unknown element or state.
@@ -183,12 +184,11 @@ def build_element(
     wanted = choose_states(symbol, None if states is None else list(dict.fromkeys(["0", *states])))
     order = list(recipes(symbol))
     file = Path(out) / f"{symbol}.h5"
-    kept = {}
-    if file.exists() and not force:
-        kept = {state.label: state for state in read_table(file).states}
+    again = {r.label for r in choose_states(symbol, states)} if force else set()
+    kept = {state.label: state for state in read_table(file).states} if file.exists() else {}
     outcomes, neutral = [], None
     for recipe in wanted:
-        if recipe.label in kept:
+        if recipe.label in kept and recipe.label not in again:
             outcome = Outcome(symbol, recipe.label, "kept")
         else:
             try:

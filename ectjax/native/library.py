@@ -104,17 +104,6 @@ def _registered() -> bool:
     return True
 
 
-@lru_cache(maxsize=1)
-def quick_options() -> dict[str, int | bool]:
-    """Options for `jax.jit` of what runs once: compiled four times as fast, code half as fast where sums are native."""
-    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-    try:
-        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
-    except Exception:  # another XLA knows other options and says so in its own way
-        return {}
-    return options
-
-
 def call(name: str, shapes, *arguments, **attributes):
     """One function of the library on arrays; the first of `shapes` tells the floating type."""
     if not _registered():
