@@ -34,7 +34,7 @@ LARGEST_STRAIN = 0.05
 """Ewald wave vectors are chosen anew when the cell has strained more than this since they were made."""
 
 FEW_ATOMS = 32
-"""Systems of so few are compiled lightly, larger ones with a warm start in full: they gain from 1500 steps or so on."""
+"""Systems of so few are compiled lightly, larger ones with a warm start in full: that pays from a thousand steps on."""
 
 CHARGE_MISMATCH = 1e-3
 
