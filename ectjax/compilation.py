@@ -37,11 +37,14 @@ def compiled(wanted: tuple[tuple[str, int | bool], ...]) -> Callable[[Callable],
 
 @lru_cache
 def compiler_options(wanted: tuple[tuple[str, int | bool], ...]) -> dict[str, int | bool]:
-    """The options as `jax.jit` takes them, less those that `XLA_FLAGS` sets; none where this XLA does not know them."""
+    """The options as `jax.jit` takes them, less those that `XLA_FLAGS` sets and those that this XLA does not know."""
     chosen = os.environ.get("XLA_FLAGS", "")
-    options = {name: value for name, value in wanted if name not in chosen}
+    return {name: value for name, value in wanted if name not in chosen and _known(name, value)}
+
+
+def _known(name: str, value: int | bool) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
-    except Exception:  # another XLA knows other options and says so in its own way
-        return {}
-    return options
+        jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+    except Exception:  # every XLA says so in its own way
+        return False
+    return True
