@@ -143,11 +143,11 @@ def build(
                 for future in as_completed(running):
                     try:
                         outcomes = future.result()
+                        _compare_embeddings(outcomes, out)
                     except (ValueError, OSError, BrokenExecutor) as error:
                         outcomes = [Outcome(running[future], "all", "failed", str(error) or "the process was killed")]
                     for outcome in outcomes:
                         report(outcome)
-                    _compare_embeddings(outcomes, out)
     if failures:
         named = ", ".join(f"{f.symbol} {f.label}" for f in failures)
         total += len(refused)
