@@ -17,6 +17,7 @@ from ectjax.embedding.analytic import baskes_combination, baskes_projection
 from ectjax.embedding.concordance import bond_density
 from ectjax.embedding.table import EmbeddingTable, background_knots, combine, component_values
 from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
+from ectjax.pairs.closed_shells import repulsion_factors
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.fourier import k_grid, k_max_of
@@ -33,7 +34,7 @@ from ectjax.units import BOHR_IN_ANGSTROM, COULOMB_EV_ANGSTROM, HARTREE_IN_EV
 
 DEFAULT_STATES = ("-1", "0", "+1")
 DEFAULT_CUTOFF = 8.0
-PAIR_FORMS = ("coulomb", "two_center")
+PAIR_FORMS = ("coulomb", "two_center", "heitler_london")
 EMBEDDING_FORMS = ("dft", "baskes")
 RESONANCE_FORMS = ("spherical", "orbitals")
 POLARIZATION_FORMS = ("none", "states")
@@ -250,7 +251,9 @@ def build_basis(
         spacing: Å between knots.
         energies: "experimental" or "computed" state energies.
         pair: "coulomb", or "two_center" for the exact two-centre functional in every pair (theory section 3);
-            its tables are shipped for seventeen elements, else made on first use and cached.
+            its tables are shipped for seventeen elements, else made on first use and cached. "heitler_london": the
+            same, with the overlap repulsion of closed shells nearer to that of an antisymmetrised product
+            (`ectjax.pairs.closed_shells`).
         embedding: "dft" (Daw) or "baskes": for any prefactors the Baskes curve nearest to Daw's.
         resonance: "spherical", or "orbitals" for a resonance that knows the directions of an atom's neighbours and how
             many bonds it can form (`ectjax.pairs.orbitals`).
@@ -322,10 +325,19 @@ def build_basis(
         kernel=kernel,
         components=components.reshape(count, most, 3, -1),
         projections=_baskes_projections(records, chosen, most) if embedding == "baskes" else None,
-        two_center=two_center_array(densities, radius) if pair == "two_center" else None,
+        two_center=None if pair == "coulomb" else _two_center(records, chosen, densities, radius, pair),
         valence=_valence(records, grid.k[keep]) if resonance == "orbitals" else None,
         polarizabilities=_polarizabilities(records, chosen, most) if polarization == "states" else None,
     )
+
+
+def _two_center(records, chosen, densities, radius, pair: str):
+    """T, W and X of all pairs of states (E, E, S, S, 3, M) in Hartree."""
+    functionals = two_center_array(densities, radius)
+    if pair == "heitler_london":
+        names = [[(r.symbol, state.label) for state in list_] for r, list_ in zip(records, chosen, strict=True)]
+        functionals[..., 0, :] *= repulsion_factors(names)[..., None]
+    return functionals
 
 
 def _baskes_projections(records, chosen, most: int):

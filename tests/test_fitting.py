@@ -402,6 +402,20 @@ def test_a_configuration_that_is_no_text_is_refused_by_name(tmp_path):
         read_config(tmp_path / "fit.toml")
 
 
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [("", {"Cl-Cl", "F-F", "N-N"}), ("further", {"Cl-F", "N-F", "N-Cl"}), ("all", None)],
+)
+def test_shipped_pairs_are_taken_where_they_are_covered(tmp_path, source, names):
+    """`all` is both lists, one after the other."""
+    path = tmp_path / "fit.toml"
+    data = f'[data]\ndiatomics = "{source}"\n' if source else ""
+    path.write_text('[model]\nname = "x"\nelements = ["N", "F", "Cl"]\n' + data)
+    wanted = names or {"Cl-Cl", "F-F", "N-N", "Cl-F", "N-F", "N-Cl"}
+    found = [f"{p.a}-{p.b}" for p in read_config(path).diatomics]
+    assert set(found) == wanted and len(found) == len(wanted)
+
+
 def test_molecules_of_a_structure_file(tmp_path):
     (tmp_path / "water.extxyz").write_text(
         "3\nProperties=species:S:1:pos:R:3 atomisation_ev=10.09\nO 0 0 0\nH 0 0.76 0.59\nH 0 -0.76 0.59\n"

@@ -57,6 +57,7 @@ STATES |= {"MgCl": SIGMA, "CaCl": SIGMA, "BeCl": SIGMA, "SiCl": PI, "PCl": PI2, 
 STATES |= {"S2": PI2, "Si2": PI2, "NS": PI, "BS": SIGMA, "AlS": SIGMA, "CP": SIGMA, "SiN": SIGMA, "BeS": ()}
 STATES |= {"MgS": (), "CaS": (), "B2": PI2, "Al2": (0, 1), "SiC": (0, 1), "BN": (0, 1), "BC": (0, 1, 1)}
 STATES |= {"ClO": PI, "NaK": (), "LiO": PI, "NaO": PI, "KO": PI, "LiS": PI}
+STATES |= {"NF": PI2, "OF": PI, "CF": PI, "NCl": PI2, "CCl": PI}
 """Ground states, in the order in which they are computed."""
 
 

@@ -61,8 +61,8 @@ SCHEMA: dict[str, dict[str, type | tuple]] = {
     },
 }
 ENERGIES = ("experimental", "computed")
-FURTHER = "further"
-"""[data] diatomics: the shipped pairs of further elements instead of the 22."""
+FURTHER, ALL = "further", "all"
+"""[data] diatomics: the further shipped pairs instead of the 22, or both."""
 OPTIONAL = ("anion", "tau")
 """Parameters that stay at their start unless [train] free names them."""
 
@@ -116,8 +116,8 @@ def read_config(path: str | Path) -> FitConfig:
     if missing:
         raise ValueError(f"{path}: no tables for {', '.join(missing)}; there are {', '.join(available_elements())}")
     source = content.get("data", {}).get("diatomics")
-    if source in (None, FURTHER):
-        shipped = read_diatomics() if source is None else further_diatomics()
+    if source in (None, FURTHER, ALL):
+        shipped = read_diatomics() * (source != FURTHER) + further_diatomics() * (source is not None)
         pairs = [p for p in shipped if {p.a, p.b} <= set(elements)]
     else:
         pairs = read_diatomics(_existing(path, source))

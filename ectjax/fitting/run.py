@@ -259,10 +259,11 @@ def _as_set(config: FitConfig, basis: Basis, found: Fit, figures: dict) -> Param
         states=dict(zip(config.elements, basis.labels, strict=True)),
         options={k: getattr(config, k) for k in OPTIONS},
         provenance={
-            "method": "bounded least squares on diatomic curves (8 points, 0.85 to 2.2 R_e), charges mu/R_e"
+            "method": "bounded least squares on diatomic curves (8 points, 0.85 to 2.2 R_e)"
+            + (", charges mu/R_e" if config.train.get("charge_weight", Weights().charge) else "")
             + (", atomisation energies of molecules" if config.molecules else "")
             + (", lattice constants and energies of crystals" if config.crystals else ""),
-            "pairs": [*known.get("pairs", ()), *(f"{p.a}-{p.b}" for p in config.diatomics)],
+            "pairs": list(dict.fromkeys([*known.get("pairs", ()), *(f"{p.a}-{p.b}" for p in config.diatomics)])),
             "curve_rms_in_depths": round(float(figures["curves"]), 5),
             "charge_rms_in_e": round(float(figures["charges"]), 5),
             **learned,

@@ -12,12 +12,12 @@ is that of the mean charges and of this counter-charge,
 field and an ion that of the other ion. Every neighbour inside the state's own density confines it, and all of them
 leave of its polarizability
 
-    s_iα = Π_j D(b_α R_ij)^{2 S(R_ij)},    D(x) = 1 − e^{−x} Σ_{k=0..3} x^k/k!,
+    s_iα = Π_j D(b_α R_ij)^{c S(R_ij)},    D(x) = 1 − e^{−x} Σ_{k=0..3} x^k/k!,
 
 D the damping of Tang and Toennies (J. Chem. Phys. 80, 3726, 1984) with the decay b = 2√(2I) of the state's density:
-D/R² is finite however close a neighbour comes, and a wide neutral atom among the ions of a salt has next to nothing
-left. Where the surroundings are symmetric, as in rock salt, F vanishes: that tells a salt's molecule from its crystal.
-Induced moments belong to the dipole; they do not act on each other. No number of this is fitted.
+c = 3/2, and D^c/R⁴ is finite however close a neighbour comes; a wide neutral atom among the ions of a salt has next to
+nothing left. Where the surroundings are symmetric, as in rock salt, F vanishes: that tells a salt's molecule from its
+crystal. Induced moments belong to the dipole; they do not act on each other. No number of this is fitted.
 """
 
 import math
@@ -31,6 +31,8 @@ from ectjax.units import COULOMB_EV_ANGSTROM
 
 ORDER = 3
 """Highest power in D."""
+CONFINEMENT = 1.5
+"""Power of D in what a neighbour leaves of a polarizability."""
 TERMS = 10
 """Of the series of D where x is small."""
 SMALLEST = 1e-12
@@ -105,6 +107,6 @@ def surroundings(
     confined = jnp.zeros_like(atoms.decay)
     for of in pairs:
         leaves = jnp.maximum(damping(atoms.decay[of] * distances[:, None]), SMALLEST)
-        confined = confined.at[of].add(2.0 * switch[:, None] * jnp.log(leaves))
+        confined = confined.at[of].add(CONFINEMENT * switch[:, None] * jnp.log(leaves))
     counter = neighbour_mean(pairs, exchange, -fields.T, fields.T, len(atoms.decay))
     return atoms.polarizability * jnp.exp(confined), counter

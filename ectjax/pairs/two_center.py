@@ -57,14 +57,15 @@ def two_center_components(
     a, b = density_terms(density_a), density_terms(density_b)
     if is_empty(a) or is_empty(b):
         return np.zeros((distances.size, 3))
-    rules = [_unit_rule(radial_points), _unit_rule(axial_points)]
+    rules = [unit_rule(radial_points), unit_rule(axial_points)]
     # near in size: chunks of neighbouring distances keep the work arrays inside the cache
     return np.concatenate(
         [_integrate(a, b, distances[i : i + _CHUNK], *rules) for i in range(0, distances.size, _CHUNK)]
     )
 
 
-def _unit_rule(points):
+def unit_rule(points: int):
+    """Gauss–Legendre points and weights on [0, 1]."""
     node, weight = np.polynomial.legendre.leggauss(points)
     return 0.5 + 0.5 * node, 0.5 * weight
 
@@ -77,20 +78,30 @@ def _stretched(rule, total, first):
     return total * np.expm1(rate * x), w * total * rate * np.exp(rate * x)
 
 
-def _integrate(a, b, distances, radial_rule, axial_rule):
-    """Quadrature of all three differences for D distances: (D, 3)."""
-    core_a, core_b, tail_a, tail_b = a[2].max(), b[2].max(), a[2].min(), b[2].min()
-    decay = tail_a + tail_b - max(tail_a, tail_b) / 3.0
+def prolate_grid(distances, reach, cores, radial_rule, axial_rule):
+    """Points of the quadrature at D distances: s (D, I), t and R − t (D, J), r_A r_B and volume elements (D, I, J).
+
+    reach : Bohr, largest s. cores : steepest decay of the density at either nucleus, 1/Bohr.
+    """
+    core_a, core_b = cores
     span = distances[:, None]
-    s, ws = _stretched(radial_rule, np.full_like(distances, 36.0 / decay), 8.0 / max(core_a, core_b))
+    s, ws = _stretched(radial_rule, np.full_like(distances, reach), 8.0 / max(core_a, core_b))
     near_a, weight_a = _stretched(axial_rule, 0.5 * distances, 8.0 / core_a)
     near_b, weight_b = _stretched(axial_rule, 0.5 * distances, 8.0 / core_b)
     from_a = np.concatenate([near_a, span - near_b], axis=1)
     from_b = np.concatenate([span - near_a, near_b], axis=1)
     wt = np.concatenate([weight_a, weight_b], axis=1)
-
     product = (s[:, :, None] + from_a[:, None, :]) * (s[:, :, None] + from_b[:, None, :])
     volume = product * ws[:, :, None] * (4.0 * np.pi / span * wt)[:, None, :]
+    return s, from_a, from_b, product, volume
+
+
+def _integrate(a, b, distances, radial_rule, axial_rule):
+    """Quadrature of all three differences for D distances: (D, 3)."""
+    tail_a, tail_b = a[2].min(), b[2].min()
+    decay = tail_a + tail_b - max(tail_a, tail_b) / 3.0
+    cores = a[2].max(), b[2].max()
+    s, from_a, from_b, product, volume = prolate_grid(distances, 36.0 / decay, cores, radial_rule, axial_rule)
     u, slope_u = _density_on_grid(a, s, from_a)
     v, slope_v = _density_on_grid(b, s, from_b)
     slope_u /= np.maximum(u, 1e-280)
