@@ -30,7 +30,7 @@ def load_model(
         model: name of a shipped set, path of a parameter file, or a `ParameterSet`.
         elements: symbols to include, in this order; all of the set if None. Fewer elements load faster.
         cutoff: Å, instead of the set's own.
-        pair: "coulomb" or "two_center", instead of the form the set was fitted with.
+        pair: "coulomb", "two_center" or "heitler_london", instead of the form the set was fitted with.
         embedding: "dft" or "baskes", instead of the form the set was fitted with.
         resonance: "spherical" or "orbitals", instead of the form the set was fitted with.
         polarization: "none" or "states", instead of the form the set was fitted with.
