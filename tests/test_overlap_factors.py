@@ -8,7 +8,7 @@ import pytest
 
 from ectjax.model import build_basis
 from ectjax.pairs.closed_shells import EXPONENT
-from ectjax.tables.overlap_factors import overlap_factor
+from ectjax.tables.overlap_factors import overlap_factor, read_rows
 
 needs_pyscf = pytest.mark.skipif(
     importlib.util.find_spec("pyscf") is None or importlib.util.find_spec("basis_set_exchange") is None,
@@ -49,8 +49,8 @@ def test_overlap_energy_and_coulomb_energy_are_pyscf_s_energy_of_the_product(ion
     together = scf.RHF(molecule).energy_tot(2.0 * lowdin @ lowdin.T) - a.energy - b.energy
 
     density_a = np.zeros((total, total))
-    density_a[:size, :size] = 2.0 * a.matrices[0]
-    density_b = 2.0 * b.matrices[0]
+    density_a[:size, :size] = 2.0 * a.orbitals[0] @ a.orbitals[0].T
+    density_b = 2.0 * b.orbitals[0] @ b.orbitals[0].T
     with molecule.with_rinv_origin((0, 0, distance)):
         at_b = np.einsum("ij,ji->", density_a, molecule.intor("int1e_rinv"))
     with molecule.with_rinv_origin((0, 0, 0)):
@@ -87,6 +87,23 @@ def test_the_factor_hardly_depends_on_the_distance(ions):
         kinetic, exchange = density_functionals(a, b, distance)
         found.append((overlap_energy(a, b, distance) - exchange) / kinetic)
     assert max(found) / min(found) < 1.1
+
+
+@needs_pyscf
+def test_a_table_is_continued(tmp_path, capsys):
+    """Only what is missing is computed; the lines are those of the package."""
+    from ectjax.generate.heitler_london import main
+
+    path = tmp_path / "factors.csv"
+    wanted = {key: value for key, value in read_rows().items() if {key[0], key[2]} == {"H"}}
+    for lines in (len(wanted), 1, 0):
+        main(["H", "--output", str(path)])
+        assert len(capsys.readouterr().out.splitlines()) == lines
+        for key, (factor, distance) in read_rows(path).items():
+            assert (factor, distance) == pytest.approx(wanted[key], abs=2e-3)
+        assert len(read_rows(path)) == len(wanted) > 1
+        if lines > 1:
+            path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
 def test_factors_are_symmetric_and_1_for_two_open_shells():

@@ -40,7 +40,7 @@ from .reference import IRREP
 from .states import Recipe, recipes
 
 REFERENCE = 0.05
-"""Hartree, of the Thomas–Fermi overlap energy at which the factor is taken: about half of what repels in a bond."""
+"""Hartree, of the Thomas–Fermi overlap energy at which the factor is taken: about what it is in a salt's molecule."""
 ELEMENTS = SYMBOLS[:20]
 CHARGES = (-1, 0, 1, 2)
 NEAREST, FARTHEST = 0.7, 16.0
@@ -67,11 +67,6 @@ class Ion:
     """Whether no electron is unpaired."""
     isotropic: bool
     """Whether no p shell is open in some directions only."""
-
-    @property
-    def matrices(self) -> np.ndarray:
-        """Density matrices of each spin."""
-        return np.stack([c @ c.T for c in self.orbitals])
 
 
 def ion(symbol: str, recipe: Recipe) -> Ion:
