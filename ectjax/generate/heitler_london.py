@@ -30,6 +30,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
+from ..embedding.functionals import SLATER_CONSTANT, TF_CONSTANT
 from ..files import replacing
 from ..pairs.two_center import prolate_grid, unit_rule
 from ..tables import SYMBOLS, symbol_of
@@ -164,13 +165,11 @@ def density_functionals(a: Ion, b: Ion, distance: float) -> tuple[float, float]:
     u, v = (
         np.exp(x.logarithm(np.log((s[:, None] + t).clip(RADII[0], RADII[-1])))) for x, t in ((a, from_a), (b, from_b))
     )
-    kinetic = 0.3 * (3.0 * np.pi**2) ** (2.0 / 3.0)
-    exchange = -0.75 * (3.0 / np.pi) ** (1.0 / 3.0)
 
     def overlap(power):
         return float(np.sum(volume * ((u + v) ** power - u**power - v**power)))
 
-    return kinetic * overlap(5.0 / 3.0), exchange * overlap(4.0 / 3.0)
+    return TF_CONSTANT * overlap(5.0 / 3.0), -SLATER_CONSTANT * overlap(4.0 / 3.0)
 
 
 def factor(a: Ion, b: Ion) -> tuple[float, float]:
