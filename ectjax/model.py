@@ -18,6 +18,7 @@ from ectjax.embedding.concordance import bond_density
 from ectjax.embedding.table import EmbeddingTable, background_knots, combine, component_values
 from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.closed_shells import repulsion_factors
+from ectjax.pairs.compression import Compression
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.fourier import k_grid, k_max_of
@@ -37,7 +38,7 @@ DEFAULT_CUTOFF = 8.0
 PAIR_FORMS = ("coulomb", "two_center", "heitler_london")
 EMBEDDING_FORMS = ("dft", "baskes")
 RESONANCE_FORMS = ("spherical", "orbitals")
-POLARIZATION_FORMS = ("none", "states")
+POLARIZATION_FORMS = ("none", "states", "breathing")
 SWITCH_FRACTION = 0.75
 KNOT_SPACING = 0.03  # Å: spline error of Rφ below 1e-6 eV Å beyond 0.4 Å
 BOUNDS = {
@@ -88,6 +89,16 @@ class Valence(NamedTuple):
     mean_radius: Float[Array, " E"]
 
 
+class Smaller(NamedTuple):
+    """What the anions of E elements lose in pairs by being compressed: R (φ₋ − φ₌) in Hartree bohr (E, E, S, M), the
+    same of T, W and X in Hartree (E, E, S, 3, M); which of their S states they are, 1 or 0; Δ in Hartree (E,)."""
+
+    penetration: Float[Array, "E E S M"]
+    two_center: Float[Array, "E E S 3 M"] | None
+    anion: Float[Array, "E S"]
+    cost: Float[Array, " E"]
+
+
 class Basis(eqx.Module):
     """Everything about a set of elements that no fitted parameter touches. Atomic units unless named.
 
@@ -111,6 +122,7 @@ class Basis(eqx.Module):
     two_center: Float[Array, "E E S S 3 M"] | None
     valence: Valence | None
     polarizabilities: Polarizabilities | None
+    smaller: Smaller | None
 
 
 class PairPlaces(NamedTuple):
@@ -164,6 +176,7 @@ class Model(eqx.Module):
     interaction: Float[Array, "S S 4 E E M"]
     bonding: Bonding | None = None
     polarizabilities: Polarizabilities | None = None
+    compression: Compression | None = None
 
     @property
     def most_charge(self) -> int:
@@ -257,8 +270,9 @@ def build_basis(
         embedding: "dft" (Daw) or "baskes": for any prefactors the Baskes curve nearest to Daw's.
         resonance: "spherical", or "orbitals" for a resonance that knows the directions of an atom's neighbours and how
             many bonds it can form (`ectjax.pairs.orbitals`).
-        polarization: "none", or "states" for atoms that their surroundings polarise (`ectjax.pairs.polarization`); with
-            resonance="orbitals" only.
+        polarization: "none", or "states" for atoms that their surroundings polarise (`ectjax.pairs.polarization`), or
+            "breathing" for these with anions that shrink when surrounded (`ectjax.pairs.compression`; of elements whose
+            table has a state "-1*"); with resonance="orbitals" only.
         tables: file or folder of tables to use instead of the shipped ones.
 
     Raises:
@@ -285,30 +299,34 @@ def build_basis(
     count, most = len(records), max(map(len, chosen))
     charge, energy = np.zeros((count, most)), np.zeros((count, most))
     mask = np.zeros((count, most), bool)
-    flat, z, electrons = [], np.zeros((count, most)), np.zeros((count, most))
-    densities: list[list] = [[None] * most for _ in records]
+    flat = []
+    smaller = [compressed_ion(record, list_, polarization) for record, list_ in zip(records, chosen, strict=True)]
+    # a compressed ion stands behind the states of its element while tables are made
+    every = most + any(state is not None for state in smaller)
+    densities: list[list] = [[None] * every for _ in records]
+    z, electrons = np.zeros((2, count, every))
     for e, (record, list_) in enumerate(zip(records, chosen, strict=True)):
-        z[e] = record.number
-        for s, state in enumerate(list_):
-            charge[e, s], mask[e, s] = state.charge, True
-            energy[e, s] = state.energy_computed if energies == "computed" else state.energy
-            electrons[e, s] = state.electrons
-            flat.append((e * most + s, state.density))
-            densities[e][s] = state
+        for s, state in enumerate([*list_, *(None,) * (most - len(list_)), smaller[e]]):
+            if state is None:
+                continue
+            z[e, s], electrons[e, s], densities[e][s] = record.number, state.electrons, state
+            flat.append((e * every + s, state.density))
+            if s < most:
+                charge[e, s], mask[e, s] = state.charge, True
+                energy[e, s] = state.energy_computed if energies == "computed" else state.energy
     radius = distance_knots(cutoff, spacing) / BOHR_IN_ANGSTROM
     grid = k_grid(radius[-1], k_max_of(z.max()))
     keep = grid.k <= 8.5 / SIGMA_MIN
-    shape = count * most
+    shape = count * every
     factors, screened = np.zeros((shape, grid.k.size)), np.zeros((shape, radius.size))
     components = np.zeros((shape, 3, background_knots().size))
     rows = [row for row, _ in flat]
     with jax.enable_x64(True):
         factors[rows], screened[rows] = _fourier_and_screening([density for _, density in flat], grid.k, radius)
         components[rows] = component_values([density for _, density in flat])
-    electrons = np.where(mask, electrons, 0.0)
-    table = penetration_table(
-        np.where(mask, z, 0.0).ravel(), electrons.ravel(), screened, factors, grid, radius
-    ).reshape(count, most, count, most, radius.size)
+    table = penetration_table(z.ravel(), electrons.ravel(), screened, factors, grid, radius)
+    table = table.reshape(count, every, count, every, radius.size).transpose(0, 2, 1, 3, 4)
+    two_center = None if pair == "coulomb" else _two_center(records, densities, radius, pair)
     kernel = bessel_kernel(grid, radius)[keep]
     return Basis(
         numbers=tuple(record.number for record in records),
@@ -319,23 +337,52 @@ def build_basis(
         state_energy=energy,
         state_mask=mask,
         adjacency=adjacency_of(charge, mask),
-        penetration=table.transpose(0, 2, 1, 3, 4),
-        form_factors=factors[:, keep],
+        penetration=table[:, :, :most, :most],
+        form_factors=factors.reshape(count, every, -1)[:, :most].reshape(count * most, -1)[:, keep],
         wave_numbers=grid.k[keep],
         kernel=kernel,
-        components=components.reshape(count, most, 3, -1),
+        components=components.reshape(count, every, 3, -1)[:, :most],
         projections=_baskes_projections(records, chosen, most) if embedding == "baskes" else None,
-        two_center=None if pair == "coulomb" else _two_center(records, chosen, densities, radius, pair),
+        two_center=None if two_center is None else two_center[:, :, :most, :most],
         valence=_valence(records, grid.k[keep]) if resonance == "orbitals" else None,
-        polarizabilities=_polarizabilities(records, chosen, most) if polarization == "states" else None,
+        polarizabilities=None if polarization == "none" else _polarizabilities(records, chosen, most),
+        smaller=None if every == most else _smaller(chosen, smaller, table, two_center),
     )
 
 
-def _two_center(records, chosen, densities, radius, pair: str):
-    """T, W and X of all pairs of states (E, E, S, S, 3, M) in Hartree."""
+def compressed_ion(record: Element, chosen, polarization: str):
+    """The compressed anion of an element, if its anion is among the chosen states and may breathe, else None."""
+    if polarization != "breathing" or "-1*" not in record.labels or all(state.label != "-1" for state in chosen):
+        return None
+    return record.state("-1*")
+
+
+def _smaller(chosen, smaller, penetration, two_center) -> Smaller:
+    """`Smaller` of elements, from tables with the compressed ion behind the states."""
+    most = penetration.shape[2] - 1
+    anion, cost = np.zeros((len(chosen), most)), np.ones(len(chosen))
+    lost = np.zeros((*penetration.shape[:2], most, penetration.shape[-1]))
+    lost_too = None if two_center is None else np.zeros((*lost.shape[:3], 3, lost.shape[-1]))
+    for e, (list_, ion) in enumerate(zip(chosen, smaller, strict=True)):
+        if ion is None:
+            continue
+        free = [state.label for state in list_].index("-1")
+        anion[e, free], cost[e] = 1.0, ion.energy_computed - list_[free].energy_computed
+        lost[e] = penetration[e, :, free, :most] - penetration[e, :, most, :most]
+        if two_center is not None:
+            lost_too[e] = two_center[e, :, free, :most] - two_center[e, :, most, :most]
+    return Smaller(lost, lost_too, anion, cost)
+
+
+def _two_center(records, densities, radius, pair: str):
+    """T, W and X of all pairs of densities (E, E, S, S, 3, M) in Hartree."""
     functionals = two_center_array(densities, radius)
     if pair == "heitler_london":
-        names = [[(r.symbol, state.label) for state in list_] for r, list_ in zip(records, chosen, strict=True)]
+        # how much more than T a pair repels hardly depends on the size of an ion: a compressed one has f of the free
+        names = [
+            [(r.symbol, "0" if state is None else state.label.replace("-1*", "-1")) for state in row]
+            for r, row in zip(records, densities, strict=True)
+        ]
         functionals[..., 0, :] *= repulsion_factors(names)[..., None]
     return functionals
 
@@ -442,6 +489,7 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         resonance=_resonance(basis, parameters),
         bonding=None if basis.valence is None else _bonding(basis, parameters, switch),
         polarizabilities=jax.tree.map(jnp.asarray, basis.polarizabilities),
+        compression=None if basis.smaller is None else _compression(basis, parameters, switch, knots),
         embedding=embedding,
         density=spline_coefficients(h).transpose(2, 4, 0, 1, 3),
         interaction=spline_coefficients(scaled).transpose(2, 3, 5, 0, 1, 4),
@@ -478,11 +526,30 @@ def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:
     )
 
 
+def _compression(basis: Basis, parameters: Parameters, switch, knots) -> Compression:
+    """`Compression` of one set of parameters. Embedding knows the free ion only."""
+    assert basis.smaller is not None
+    penetration, two_center, anion, cost = basis.smaller
+    push = COULOMB_EV_ANGSTROM * switch * penetration
+    if two_center is not None:
+        push = push + knots * switch * _functional(two_center, parameters, axes=2)
+    push = spline_coefficients(push).transpose(2, 4, 0, 1, 3)
+    return Compression(push, jnp.asarray(anion), jnp.asarray(cost) * HARTREE_IN_EV)
+
+
+def _functional(parts, parameters: Parameters, axes: int):
+    """a T + b W + X in eV of parts (E, E, …, 3, M) with `axes` axes between, of the mean a and b of two elements."""
+
+    def mean(x):
+        return (0.5 * (x[:, None] + x[None, :])).reshape(*2 * x.shape, *(1,) * axes)
+
+    t, w, x = (parts[..., c, :] for c in range(3))
+    return HARTREE_IN_EV * (mean(parameters.a) * t + mean(parameters.b) * w + x)
+
+
 def _two_center_energy(basis: Basis, parameters: Parameters, embedding: EmbeddingTable, h, switch):
     """u(R) of every pair of states less the pair's embedding of each in the other, eV (E, E, S, S, M)."""
-    mean = lambda x: 0.5 * (x[:, None] + x[None, :])[:, :, None, None, None]  # noqa: E731
-    t, w, x = (basis.two_center[..., c, :] for c in range(3))
-    pair = HARTREE_IN_EV * (mean(parameters.a) * t + mean(parameters.b) * w + x)
+    pair = _functional(basis.two_center, parameters, axes=3)
     rows = [embedding_row(embedding, e)(h[e]) for e in range(h.shape[0])]  # each (S of i, E, S of j, M)
     embedded = jnp.stack(rows).transpose(0, 2, 1, 3, 4)  # (E, E, S, S, M)
     # h is switched off already, so a pair's own embedding cancels at every distance

@@ -19,12 +19,13 @@ from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitu
 from ectjax.model import RESONANCE_SOFTENING, SWITCH_FRACTION, Bonding, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances, pair_vectors
 from ectjax.pairs.carriers import Carriers
+from ectjax.pairs.compression import Compressible, Pushes
 from ectjax.pairs.fluctuations import mean_attraction, relief
 from ectjax.pairs.lone_pairs import lone_pair_moments, whole_bonds
 from ectjax.pairs.orbitals import MOMENTS, Orbitals, bond_shapes, resonance_argument, shared
 from ectjax.pairs.polarization import Polarizable, surroundings, unit_fields
 from ectjax.pairs.terms import BondShapes, PairSums, PairTerms, UnitFields
-from ectjax.radial.spline import table_values
+from ectjax.radial.spline import reciprocal_values, table_values
 from ectjax.radial.switching import smoothstep
 from ectjax.units import COULOMB_EV_ANGSTROM
 
@@ -72,6 +73,7 @@ class Terms(eqx.Module):
     attraction: Float[Array, " N"] | None
     polarizable: Polarizable | None
     carriers: Carriers | None
+    compressible: Compressible | None
     pairs: PairSums
     coulomb: eqx.Module
     screening: Screening
@@ -99,11 +101,12 @@ def geometry_terms(model: Model, system: System) -> Terms:
     shapes, exchange, interaction = _bonds(model.bonding, system, species, places, vectors)
     attraction = mean_attraction((i, j), exchange, interaction, species.shape[0])
     fields, polarizable = _fields(model, system, species, places, vectors, exchange)
-    pairs, carriers = PairTerms(i, j, *functions, shapes, fields), None
+    pushes, compressible = _pushes(model, system, species, places)
+    pairs, carriers = PairTerms(i, j, *functions, shapes, fields, pushes), None
     if model.most_charge > 1:
         charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
         carriers = Carriers.prepare((i, j), exchange, charge, model.state_mask[species] & real[:, None])
-    return terms_of(model, system, pairs, coulomb, screening, attraction, polarizable, carriers)
+    return terms_of(model, system, pairs, coulomb, screening, attraction, polarizable, carriers, compressible)
 
 
 def _bonds(bonding: Bonding, system: System, species, places: PairPlaces, vectors):
@@ -133,6 +136,20 @@ def _fields(model: Model, system: System, species, places: PairPlaces, vectors, 
     return UnitFields(fields, charge), Polarizable(charge, left, counter, external)
 
 
+def _pushes(model: Model, system: System, species, places: PairPlaces):
+    """What pairs do to anions that give way, and what these make of it."""
+    if model.compression is None:
+        return None, None
+    size, push = model.compression.push.shape[-1], model.compression.push
+    push = push.reshape(*push.shape[:2], -1)
+    at_i, at_j = (
+        jnp.where(places.inside, reciprocal_values(push, rows, places.t, places.distance, size), 0.0)
+        for rows in (places.forward, places.backward)
+    )
+    anion = jnp.where(system.atom_mask[:, None], model.compression.anion[species], 0.0)
+    return Pushes(at_i, at_j), Compressible(anion, model.compression.cost[species])
+
+
 def terms_of(
     model: Model,
     system: System,
@@ -142,6 +159,7 @@ def terms_of(
     attraction=None,
     polarizable=None,
     carriers=None,
+    compressible=None,
 ) -> Terms:
     """What belongs to single atoms, joined with what belongs to pairs."""
     real = system.atom_mask
@@ -161,6 +179,7 @@ def terms_of(
         attraction=attraction,
         polarizable=polarizable,
         carriers=carriers,
+        compressible=compressible,
         pairs=pairs,
         coulomb=coulomb,
         screening=screening,
@@ -253,10 +272,15 @@ def field_of(background: Float[Array, "N K"]) -> Float[Array, "N 3"]:
     return background[:, -3:]
 
 
+def push_of(background: Float[Array, "N K"]) -> Float[Array, " N"]:
+    """What pushes on the anions of atoms in eV, the column before the field where anions give way."""
+    return background[:, -4]
+
+
 def _correlated(weights, background, terms: Terms):
     """What fluctuating charges and polarised atoms gain in eV (N,), less what their neighbours cannot carry, and its
-    slopes in the weights (N, S) and in the field of the charges (N, 3), None without polarisation; 0 for what a model
-    lacks."""
+    slopes in the weights (N, S) and in the last columns of the background, the field of the charges (N, 3) and before
+    it, where anions give way, the push on them (N, 4), None without polarisation; 0 for what a model lacks."""
     gained, pull, push = jnp.zeros_like(weights[:, 0]), jnp.zeros_like(weights), None
     if terms.attraction is not None:
         gained, pull = relief(weights, terms.state_charge, terms.attraction)
@@ -267,6 +291,11 @@ def _correlated(weights, background, terms: Terms):
         carriers = terms.carriers
         cost, back = jax.vjp(lambda x: carriers.excess(x, terms.state_charge), weights)
         gained, pull = gained + cost, pull + back(jnp.ones_like(cost))[0]
+    if terms.compressible is not None:
+        shrunk, there, push_back = terms.compressible.gain(weights, push_of(background))
+        gained, pull = gained + shrunk, pull + there
+        assert push is not None  # only what is polarised gives way
+        push = jnp.concatenate([push_back[:, None], push], axis=1)
     return gained, pull, push
 
 
@@ -315,7 +344,7 @@ def slopes_by(sums: Callable, weights: Float[Array, "N S"], amplitudes: Float[Ar
     mixing, embedded, pressure = _at_background(weights, c, background, terms)
     gained, pull, push = _correlated(weights, background, terms)
     if push is not None:
-        pressure = pressure.at[:, -3:].add(push)
+        pressure = pressure.at[:, -push.shape[1] :].add(push)
     charges = jnp.sum(weights * terms.state_charge, axis=1)
     around, potential, beside = sums(pressure, charges)
     # Σ ω·around counts every pair of states twice, and the pressure once for every density

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ectjax.tables import polarizabilities
+from ectjax.tables import parse_label, polarizabilities
 from ectjax.tables.polarizabilities import polarizability, read_polarizabilities
 
 HELD = read_polarizabilities()
@@ -43,7 +43,7 @@ def test_same_electrons_shrink_with_nuclear_charge(series):
 
 @pytest.mark.parametrize("symbol", sorted({element for element, _ in HELD}))
 def test_removing_an_electron_shrinks_the_atom(symbol):
-    labels = sorted((state for element, state in HELD if element == symbol), key=int)
+    labels = sorted((state for element, state in HELD if element == symbol), key=parse_label)
     values = [polarizability(symbol, label) for label in labels]
     assert values == sorted(values, reverse=True)
 

@@ -140,7 +140,9 @@ def read_config(path: str | Path) -> FitConfig:
     if bad:
         raise ValueError(f"{path}: [train] fixed names {', '.join(bad)}; allowed are {', '.join(BOUNDS)}")
     if model.get("polarization", "none") != "none" and model.get("resonance") != "orbitals":
-        raise ValueError(f'{path}: [model] polarization = "states" needs resonance = "orbitals"; add it, or drop it')
+        raise ValueError(
+            f'{path}: [model] polarization = "{model["polarization"]}" needs resonance = "orbitals"; add it, or drop it'
+        )
     bad = [e for e in train.get("hold", []) if e not in elements]
     if bad or len(set(train.get("hold", []))) == len(elements):
         raise ValueError(

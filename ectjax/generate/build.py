@@ -40,11 +40,15 @@ def experiment() -> dict[tuple[str, str, str], tuple[float, str]]:
     }
 
 
-def measured_energy(symbol: str, recipe: Recipe) -> tuple[float, str]:
-    """Experimental energy relative to the neutral ground state (Hartree, nan if unknown) and its source."""
+def measured_energy(symbol: str, recipe: Recipe, cost: float = 0.0) -> tuple[float, str]:
+    """Experimental energy relative to the neutral ground state (Hartree, nan if unknown) and its source; `cost`, what a
+    cage does to an anion."""
     data, none = experiment(), (math.nan, "")
     if recipe.label == "0":
         return 0.0, "zero of energy"
+    if recipe.molecule_distance:
+        energy, source = measured_energy(symbol, recipes(symbol)["-1"])
+        return energy + cost, f"{source}; with the cost of the cage, computed"
     if recipe.charge == -1:
         affinity, source = data.get((symbol, "affinity", "1"), none)
         return (-affinity, source) if recipe.bound and affinity > 0 else (math.nan, "")
@@ -63,7 +67,10 @@ def decay_exponent(symbol: str, recipe: Recipe, energy: float, threshold: float 
         return 0.0, "bare nucleus"
     if recipe.exact:
         return {"1s": 2.0, "2s": 1.0, "2p": 1.0}[recipe.exact], "exact"
-    if recipe.charge < 0 and not recipe.bound:
+    if recipe.molecule_distance:
+        energy, _ = measured_energy(symbol, recipes(symbol)["-1"])
+        ionisation, source = -energy, "electron affinity of the free ion"
+    elif recipe.charge < 0 and not recipe.bound:
         ionisation, source = _UNBOUND_IONISATION, "unbound: chosen as if I were 0.2 eV"
     elif recipe.charge == -1:
         ionisation, source = -energy, "electron affinity"
@@ -83,10 +90,16 @@ def decay_exponent(symbol: str, recipe: Recipe, energy: float, threshold: float 
 
 
 def make_state(
-    symbol: str, number: int, recipe: Recipe, reference: Reference, zero: float, threshold: float = 0.0
+    symbol: str,
+    number: int,
+    recipe: Recipe,
+    reference: Reference,
+    zero: float,
+    threshold: float = 0.0,
+    cost: float = 0.0,
 ) -> AtomicState:
     """Fit one reference and pack it with its energies. ValueError if the result breaks a hard condition."""
-    measured, energy_source = measured_energy(symbol, recipe)
+    measured, energy_source = measured_energy(symbol, recipe, cost)
     computed = reference.energy - zero
     own = computed if math.isnan(measured) else measured
     decay, decay_source = decay_exponent(symbol, recipe, own, threshold)
@@ -194,12 +207,17 @@ def build_element(
             try:
                 if neutral is None and recipe.label != "0" and recipe.roots:
                     neutral = engine(symbol, recipes(symbol)["0"], None)
-                reference = engine(symbol, recipe, neutral)
+                reference, cost = engine(symbol, recipe, neutral), 0.0
+                if recipe.molecule_distance:  # its energy is what the cage costs the free ion
+                    if "-1" not in kept:
+                        raise ValueError("needs the free anion; build state -1 first")
+                    cost, free = reference.energy, kept["-1"].fit["total_energy"]
+                    reference = replace(reference, energy=free + cost)
                 if recipe.label == "0":
                     neutral = reference
                 zero = reference.energy if recipe.label == "0" else kept["0"].fit["total_energy"]
                 threshold = _threshold(symbol, recipe.leaves, kept, engine) if recipe.leaves else 0.0
-                kept[recipe.label] = make_state(symbol, number, recipe, reference, zero, threshold)
+                kept[recipe.label] = make_state(symbol, number, recipe, reference, zero, threshold, cost)
                 ordered = sorted(kept.values(), key=lambda s: order.index(s.label) if s.label in order else 99)
                 write_table(Element(symbol, number, tuple(ordered), provenance()), file)
                 outcome = Outcome(symbol, recipe.label, "built")

@@ -9,7 +9,7 @@ orbitals that overlap most with it. F is such that the energy changes by about 2
 E(F) alone is within 2 % of the result.
 
 An anion that is not bound has no polarizability: its entry is that of the electrons as a basis without further diffuse
-functions confines them, a model of the ion in a crystal.
+functions confines them, a model of the ion in a crystal. That of an anion "-1*" is the one in its cage (`caged`).
 
 `python -m ectjax.generate.polarizability [ELEMENT ...] [--states LABEL ...]` adds what the table of the package lacks;
 a line that is deleted is computed again.
@@ -25,8 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from ..files import replacing
-from ..tables import NUMBERS, SYMBOLS, symbol_of
+from ..tables import NUMBERS, SYMBOLS, parse_label, symbol_of
 from ..tables.polarizabilities import COLUMNS, TABLE, read_polarizabilities
+from .caged import caged_ion
 from .pyscf_atom import atom, diffuse_name
 from .reference import _mean_field
 from .states import Recipe, recipes
@@ -55,6 +56,9 @@ def polarizability(symbol: str, recipe: Recipe, correlation: str = "CCSD(T)") ->
     """
     if recipe.electrons == 0:
         return Polarizability(0.0, "bare nucleus")
+    if recipe.molecule_distance:
+        ion = caged_ion(symbol, recipe)
+        return Polarizability(ion.polarizability, f"{ion.method}, {ion.basis}")
     basis, frozen, relativistic = _level(symbol, recipe)
     diffuse = _diffuse_shells(recipe)
     recipe = replace(recipe, rydberg=diffuse)
@@ -223,7 +227,7 @@ def _overlap(orbitals, filled, others, others_filled, molecule) -> float:
 def _write(rows: dict[tuple[str, str], tuple[float, str]], path: Path) -> None:
     """Write the whole table under another name, then rename."""
     made = f"pyscf {version('pyscf')}, basis_set_exchange {version('basis_set_exchange')}"
-    order = sorted(rows, key=lambda key: (NUMBERS[key[0]], int(key[1])))
+    order = sorted(rows, key=lambda key: (NUMBERS[key[0]], parse_label(key[1])))
     with replacing(path) as part, part.open("w", newline="") as file:
         file.write(
             "# Static dipole polarizabilities of isolated states, averaged over directions, bohr^3: second derivative\n"
@@ -247,7 +251,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for symbol in map(symbol_of, options.elements or SYMBOLS[:36]):
         for label, recipe in recipes(symbol).items():
-            if recipe.label.endswith("*") or (options.states and label not in options.states):
+            excited = recipe.label.endswith("*") and not recipe.molecule_distance
+            if excited or (options.states and label not in options.states):
                 continue
             if options.output.exists() and (symbol, label) in read_polarizabilities(options.output):
                 continue

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .caged import caged_ion
 from .composite import basis_limit, mp2_energy
 from .d_shell import IRREP, d_electrons, d_guess, d_population
 from .levels import level_of_theory
@@ -23,7 +24,7 @@ class Reference:
     density: np.ndarray
     """ρ on RADII."""
     energy: float
-    """Total energy, Hartree."""
+    """Total energy, Hartree; of an anion in a cage, above the free one."""
     method: str
     basis: str
     homo: float
@@ -40,6 +41,9 @@ def compute(symbol: str, recipe: Recipe, neutral: Reference | None = None) -> Re
         return Reference(np.zeros_like(RADII), 0.0, "bare nucleus", "", float("nan"))
     if recipe.exact:
         return _hydrogen(recipe)
+    if recipe.molecule_distance:
+        ion = caged_ion(symbol, recipe)
+        return Reference(ion.density, ion.cost, ion.method, ion.basis, float("nan"))
     where = f"{symbol} {recipe.label} ({recipe.configuration} {recipe.term})"
     if recipe.roots:
         if neutral is None:

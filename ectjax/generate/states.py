@@ -29,6 +29,8 @@ class Recipe:
     exact: str = ""
     """"1s", "2s", "2p": the exact hydrogen state, no computation."""
     bound: bool = True
+    molecule_distance: float = 0.0
+    """Å, of the sodium molecule of an anion that is computed in a crystal's cage; 0 for any other state."""
     leaves: "Recipe | None" = None
     """Lowest cation level that can be left behind without a spin flip, where it is not the cation's ground level."""
 
@@ -46,6 +48,8 @@ _NO_ANION = set("He Be Ne Mg Ar Ca Sc Ti Mn Zn Kr".split())
 _UNBOUND_ANION = {"N"}
 _TRIPLY_CHARGED = set("Al Ga Sc Ti V Cr Fe Co".split())
 _DIANION = {"O", "S"}  # crystals need them
+_CAGED = {"F": 1.926, "Cl": 2.3609}
+"""Anions that are made compressed as well ("-1*", `caged`): R_e of the sodium molecule in Å (Huber and Herzberg)."""
 # 3d and 4s electrons of the neutral atom, +1, +2, +3 and -1
 _D_GROUND = {
     "Sc": {0: (1, 2), 1: (1, 1), 2: (1, 0), 3: (0, 0)},
@@ -91,6 +95,8 @@ def recipes(symbol: str) -> dict[str, Recipe]:
         label = label_of(charge)
         diffuse = charge < 0 and symbol in _D_GROUND  # whose basis has no diffuse functions of its own
         made[label] = Recipe(label, charge, *ground_state(symbol, charge), rydberg=int(diffuse), bound=bound)
+    if symbol in _CAGED:
+        made["-1*"] = replace(made["-1"], label="-1*", bound=False, molecule_distance=_CAGED[symbol])
     for count, state in enumerate(EXCITED.get(symbol, []), start=1):
         label = label_of(0, count)
         left = LEFT_BEHIND.get((symbol, label))

@@ -7,12 +7,15 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ectjax.pairs.compression import Pushes
+
 
 class PairSums(Protocol):
     """What an energy asks of the pairs of a geometry.
 
     With bonding orbitals (`ectjax.pairs.orbitals`) the background has further columns: behind ρ̄, K moments for each of
-    C channels; with polarisation (`ectjax.pairs.polarization`) then the field of the charges, 3.
+    C channels; where anions give way (`ectjax.pairs.compression`) then the push on them, 1; with polarisation
+    (`ectjax.pairs.polarization`) then the field of the charges, 3.
     """
 
     def background(self, weights: Float[Array, "N S"]) -> Float[Array, " N *K"]:
@@ -88,6 +91,7 @@ class PairTerms(eqx.Module):
     interaction: Float[Array, "S S P"]
     shapes: BondShapes | None = None
     fields: UnitFields | None = None
+    pushes: Pushes | None = None
 
     def background(self, weights):
         """As `PairSums.background`."""
@@ -99,6 +103,8 @@ class PairTerms(eqx.Module):
         if self.shapes is None:
             return density
         columns = [density[:, None], self.shapes.moments(self.i, self.j, weights)]
+        if self.pushes is not None:
+            columns.append(self.pushes.pushes(self.i, self.j, weights))
         if self.fields is not None:
             columns.append(self.fields.fields(self.i, self.j, weights))
         return jnp.concatenate(columns, axis=1)
@@ -128,6 +134,8 @@ class PairTerms(eqx.Module):
             return own
         beyond = 1 + len(self.shapes.at_i) * self.shapes.open.shape[1]
         own = own + self.shapes.around(i, j, pressure[:, 1:beyond])
+        if self.pushes is not None:
+            own, beyond = own + self.pushes.around(i, j, pressure[:, beyond : beyond + 1]), beyond + 1
         return own if self.fields is None else own + self.fields.around(i, j, pressure[:, beyond:])
 
     def _state_energies(self, weights) -> Float[Array, "S S P"]:

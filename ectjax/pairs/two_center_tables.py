@@ -4,7 +4,8 @@ The three components have definite signs and decay exponentially, so their logar
 hundred distances carry them from 0.1 to 30 Bohr, and a quintic spline through the logarithms gives any finer
 grid, for example the uniform one of the model's splines, to a relative 5e-6 (tests/test_two_center.py).
 
-`python -m ectjax.pairs.two_center_tables` rebuilds the shipped archive: three states of seventeen elements.
+`python -m ectjax.pairs.two_center_tables` rebuilds the shipped archive: three states of seventeen elements, and
+compressed anions.
 """
 
 import os
@@ -36,6 +37,8 @@ ARCHIVE_ELEMENTS = (
 ARCHIVE_STATES = ("-1", "0", "+1")
 DIVALENT = ("0", "+1", "+2")
 """States of an archived element that has no anion."""
+COMPRESSED = "-1*"
+"""Archived where an element has it: models with anions that give way ask for it."""
 _SIGNS = np.array([1.0, -1.0, -1.0])
 
 
@@ -188,13 +191,19 @@ def shipped_archive() -> Path:
     return table_directory() / ARCHIVE
 
 
+def _archived(labels: Sequence[str]) -> list[str]:
+    """The labels of an element's states that are archived."""
+    chosen = ARCHIVE_STATES if "-1" in labels else DIVALENT
+    return [*chosen, *([COMPRESSED] if COMPRESSED in labels else [])]
+
+
 def build_archive(path: Path | None = None, jobs: int | None = None) -> tuple[Path, int]:
-    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`, or 0, +1, +2; returns the path and their count."""
+    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`, or 0, +1, +2, and of compressed anions; returns
+    the path and their count."""
     from ectjax.tables import load_element
 
     elements = [load_element(symbol) for symbol in ARCHIVE_ELEMENTS]
-    chosen = [ARCHIVE_STATES if "-1" in element.labels else DIVALENT for element in elements]
-    states = [element.state(label) for element, labels in zip(elements, chosen, strict=True) for label in labels]
+    states = [element.state(label) for element in elements for label in _archived(element.labels)]
     tables = two_center_tables(states, jobs=jobs)
     keys = [density_key(state) for state in states]
     found = {

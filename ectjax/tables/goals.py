@@ -89,7 +89,8 @@ def figures(element: Element) -> Iterator[Figure]:
 def _energies(element: Element, state: AtomicState, before: dict[int, AtomicState], figure) -> Iterator[Figure]:
     """The ionisation step, affinity or excitation energy that ends in this state, where it was measured."""
     difference = energy_difference_ev(state)
-    if math.isnan(difference) or state.label == "0":
+    compressed = state.charge < 0 and state.excitation  # measured is only the free anion, which has its own figure
+    if math.isnan(difference) or state.label == "0" or compressed:
         return
     heavy = " from potassium on" if element.number > 18 else " to argon"
     if state.excitation:

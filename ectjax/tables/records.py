@@ -16,7 +16,8 @@ class AtomicState:
     """
 
     label: str
-    """"-1", "0", "+1", "+2" for ground states; "0*", "0**", … for excited neutral states."""
+    """"-1", "0", "+1", "+2" for ground states; "0*", "0**", … for excited neutral states; "-1*" for an anion as the
+    cage of a crystal leaves it."""
     charge: int
     excitation: int
     """0 for the lowest state of its charge, then 1, 2, …"""
@@ -29,7 +30,8 @@ class AtomicState:
     energy_source: str
     """Where `energy_experimental` was taken from."""
     bound: bool
-    """False for a state that would lose an electron by itself; its density is a model of it in a crystal."""
+    """False for a state that does not last by itself: one that would lose an electron, or a compressed anion; its
+    density is a model of it in a crystal."""
     decay: float
     """Slowest exponent of the density, 2√(2I), 1/bohr; 0 for a bare nucleus."""
     decay_source: str

@@ -1,0 +1,91 @@
+"""Ions that give way: what an anion gains by shrinking among its neighbours. eV, e.
+
+An anion that is surrounded on all sides is smaller than a free one. Its density is taken from the line
+
+    ρ(x) = (1 − x) ρ₋ + x ρ₌,    0 ≤ x ≤ 1,
+
+between the free ion (state "-1" of the tables) and the same ion in the cage of a crystal ("-1*",
+`ectjax.generate.caged`), whose density costs the free ion Δ. The free density has the lowest energy, so the cost begins
+with the square: x² Δ. Neighbours push with what their states (weights ω) gain by a smaller ion,
+
+    P_i = Σ_jβ ω_jβ [φ₋β(R_ij) − φ₌β(R_ij)],
+
+and at the x where both balance the anion (weight ω₋ in its atom's ensemble) has won
+
+    E_i = ω_i₋ h(P_i),    h = min_x (x² Δ − x P) = −P²/(4Δ) for 0 ≤ P ≤ 2Δ.
+
+A push counts with its square: six neighbours win 36 times what a single one does, which is why it belongs to crystals
+rather than molecules. How much an ion shrinks does not depend on how much its neighbours do, as induced moments do not
+act on each other in `ectjax.pairs.polarization`. With u = P/(2Δ) both ends are rounded over a width w, so that second
+derivatives are continuous:
+
+    h = −2Δ [R(u) − R(u − 1)],    R = u³/(6w) for 0 ≤ u ≤ w, u²/2 − w u/2 + w²/6 beyond, 0 below.
+
+No number of this is fitted.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+WIDTH = 0.05
+
+
+class Compression(eqx.Module):
+    """Of E elements with S states: splines of the push on the anion of the first element by the states of the second in
+    eV; which state the anion is (1 or 0), and Δ in eV (1 where there is none)."""
+
+    push: Float[Array, "S 4 E E M"]
+    anion: Float[Array, "E S"]
+    cost: Float[Array, " E"]
+
+
+class Pushes(eqx.Module):
+    """Of the pairs of a geometry: what states of j do to the anion of i and those of i to that of j, (S, P) in eV."""
+
+    at_i: Float[Array, "S P"]
+    at_j: Float[Array, "S P"]
+
+    def pushes(self, i, j, weights: Float[Array, "N S"]) -> Float[Array, "N 1"]:
+        """P of all atoms."""
+        w = weights.T
+        zero = jnp.zeros(weights.shape[0], weights.dtype)
+        from_j, from_i = jnp.sum(self.at_i * w[:, j], axis=0), jnp.sum(self.at_j * w[:, i], axis=0)
+        return zero.at[i].add(from_j).at[j].add(from_i)[:, None]
+
+    def around(self, i, j, pressure: Float[Array, "N 1"]) -> Float[Array, "N S"]:
+        """What every state of an atom adds to the pushes on the others, times the energy's derivatives in these."""
+        zero, p = jnp.zeros(len(pressure), pressure.dtype), pressure[:, 0]
+        at_i, at_j = p[j] * self.at_j, p[i] * self.at_i
+        return jnp.stack([zero.at[i].add(x).at[j].add(y) for x, y in zip(at_i, at_j, strict=True)], axis=1)
+
+
+class Compressible(eqx.Module):
+    """Of N atoms with S states: which state the anion is (1 or 0), and Δ in eV."""
+
+    anion: Float[Array, "N S"]
+    cost: Float[Array, " N"]
+
+    def gain(self, weights: Float[Array, "N S"], push: Float[Array, " N"]):
+        """ω₋ h(P) in eV (N,), and its slopes in the weights (N, S) and in P (N,)."""
+        u = push / (2.0 * self.cost)
+        h, shrunk = -2.0 * self.cost * (_integral(u) - _integral(u - 1.0)), _ramp(u) - _ramp(u - 1.0)
+        there = jnp.sum(weights * self.anion, axis=1)
+        return there * h, self.anion * h[:, None], -there * shrunk
+
+    def shrunk(self, push: Float[Array, " N"]) -> Float[Array, " N"]:
+        """x of every atom's anion."""
+        u = push / (2.0 * self.cost)
+        return _ramp(u) - _ramp(u - 1.0)
+
+
+def _ramp(u):
+    """R′."""
+    inside = jnp.clip(u, 0.0, WIDTH)
+    return inside**2 / (2.0 * WIDTH) + jnp.maximum(u - WIDTH, 0.0)
+
+
+def _integral(u):
+    """R."""
+    inside, beyond = jnp.clip(u, 0.0, WIDTH), jnp.maximum(u - WIDTH, 0.0)
+    return inside**3 / (6.0 * WIDTH) + 0.5 * beyond**2 + 0.5 * WIDTH * beyond

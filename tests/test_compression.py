@@ -1,0 +1,227 @@
+"""Ions that give way: against energies of explicit states, closed forms and finite differences."""
+
+import importlib.util
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase.build import bulk
+from scipy.optimize import minimize_scalar
+from systems import force_error, padded_cluster, random_crystal, stress_error
+
+from ectjax import build_system, calculate
+from ectjax.model import Parameters, assemble, build_basis, cast
+from ectjax.pairs.compression import WIDTH, Compressible
+from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms, potential_energy, push_of
+from ectjax.tables import load_element
+from ectjax.units import HARTREE_IN_EV
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+NUMBERS = [9, 11, 8]
+PARAMETERS = Parameters.uniform(3, a=0.9, sigma=1.0, kappa=20.0, m=0.0, pi=0.5)
+OF_TWO = jax.tree.map(lambda x: x[:2], PARAMETERS)
+SALT = {"resonance": "orbitals", "pair": "heitler_london"}
+
+
+@pytest.fixture(scope="module")
+def models():
+    """The same model with polarisation alone, and with anions that give way."""
+
+    def build(form):
+        return cast(assemble(build_basis(NUMBERS, polarization=form, **SALT), PARAMETERS))
+
+    with jax.enable_x64(True):
+        return build("states"), build("breathing")
+
+
+def _weights(model, numbers, labels):
+    weights = np.zeros((len(numbers), model.state_mask.shape[1]))
+    for row, species, label in zip(weights, model.species_of(numbers), labels, strict=True):
+        row[model.labels[species].index(label)] = 1.0
+    return jnp.asarray(weights)
+
+
+def _energy(model, numbers, positions, labels, **options):
+    system = build_system(model, numbers, positions, **options)
+    weights = _weights(model, numbers, labels)
+    return ensemble_energy(weights, jnp.sqrt(weights), geometry_terms(model, system))
+
+
+def _cost():
+    fluorine = load_element("F")
+    return (fluorine.state("-1*").energy_computed - fluorine.state("-1").energy_computed) * HARTREE_IN_EV
+
+
+@pytest.mark.parametrize("distance", [1.75, 2.0, 2.3])
+def test_an_ion_balances_its_cost_and_what_an_explicit_compressed_state_gains(models, distance):
+    """P from the energies of F⁻ and of F⁻ compressed beside Na⁺, in a model that has both as states of its own."""
+    states = {"F": ["0", "-1", "-1*"], "Na": ["0", "+1"]}
+    explicit = cast(assemble(build_basis(["F", "Na"], states=states, **SALT), OF_TWO))
+    place = [[0.0, 0.0, 0.0], [0.0, 0.0, distance]]
+    free, compressed = (_energy(explicit, [9, 11], place, [label, "+1"]) for label in ("-1", "-1*"))
+    push = float(free - compressed) + _cost()
+    rigid, breathing = (float(_energy(m, [9, 11], place, ["-1", "+1"])) for m in models)
+    lowest = minimize_scalar(lambda x: x * x * _cost() - x * push, bounds=(0.0, 1.0), options={"xatol": 1e-10})
+    # its rounded ends take no more than Δ w
+    assert breathing - rigid == pytest.approx(min(lowest.fun, 0.0), abs=_cost() * WIDTH)
+    system = build_system(models[1], [9, 11], place)
+    terms = geometry_terms(models[1], system)
+    found = push_of(terms.pairs.background(_weights(models[1], [9, 11], ["-1", "+1"])))
+    np.testing.assert_allclose(found, [push, 0.0], rtol=1e-6, atol=1e-9)
+
+
+def test_the_gain_is_minus_a_quarter_of_the_squared_push_over_the_cost():
+    ion = Compressible(jnp.array([[0.0, 1.0]]), jnp.array([0.6]))
+    weights = jnp.array([[0.3, 0.7]])
+
+    def of(push):
+        return ion.gain(weights, jnp.array([push]))[0][0]
+
+    for push in (-3.0, -1e-6, 0.0):
+        assert of(push) == 0.0
+    start = WIDTH / 2
+    for u in (0.3, 0.6, 0.9):  # R = (u − w/2)²/2 + w²/24
+        exact = -0.7 * 2 * 0.6 * (0.5 * (u - start) ** 2 + WIDTH**2 / 24)
+        assert float(of(2 * 0.6 * u)) == pytest.approx(exact, rel=1e-12)
+    # beyond the end of the line the ion gains all of the push, less its cost and half the rounding
+    far = 10.0
+    assert float(of(far)) == pytest.approx(-0.7 * (far - 0.6 - 0.6 * WIDTH), rel=1e-12)
+
+
+@pytest.mark.parametrize("push", [-0.2, 0.05, 0.2, 0.7, 1.25, 1.4, 3.0])
+def test_slopes_and_curvature_of_the_gain(push):
+    ion = Compressible(jnp.array([[0.0, 1.0]]), jnp.array([0.6]))
+    weights = jnp.array([[0.3, 0.7]])
+
+    def of(weights, push):
+        return ion.gain(weights, jnp.reshape(push, (1,)))[0][0]
+
+    _, pull, back = ion.gain(weights, jnp.array([push]))
+    by_weights, by_push = jax.grad(of, argnums=(0, 1))(weights, jnp.asarray(push))
+    np.testing.assert_allclose(pull, by_weights, atol=1e-14)
+    np.testing.assert_allclose(back[0], by_push, atol=1e-14)
+    step = 1e-5
+    curvature = jax.grad(jax.grad(of, argnums=1), argnums=1)(weights, jnp.asarray(push))
+    slopes = [float(ion.gain(weights, jnp.array([push + d]))[2][0]) for d in (step, -step)]
+    assert float(curvature) == pytest.approx((slopes[0] - slopes[1]) / (2 * step), abs=1e-6)
+
+
+def test_rock_salt_is_narrower_and_single_atoms_are_what_they_were(models):
+    rigid, breathing = models
+    cell = bulk("NaF", "rocksalt", a=4.4, cubic=True)
+    labels = ["+1" if z == 11 else "-1" for z in cell.numbers]
+
+    def energy(model, scale):
+        options = {"cell": scale * np.asarray(cell.cell)}
+        return float(_energy(model, cell.numbers, scale * cell.positions, labels, **options))
+
+    gains = [energy(breathing, s) - energy(rigid, s) for s in (0.95, 1.0, 1.1, 1.4)]
+    assert all(g <= 0 for g in gains) and gains == sorted(gains)
+    assert gains[0] < -0.1 and gains[-1] > -1e-3
+    for label in ("0", "-1", "+1"):
+        charge = float({"0": 0, "-1": -1, "+1": 1}[label])
+        one = [build_system(m, [9], np.zeros((1, 3)), charge=charge) for m in models]
+        energies = [float(potential_energy(m, s)[0]) for m, s in zip(models, one, strict=True)]
+        assert energies[0] == energies[1]
+
+
+def test_a_cation_and_a_neutral_atom_do_not_give_way(models):
+    for labels in (["0", "+1"], ["+1", "0"], ["0", "0"]):
+        rigid, breathing = (float(_energy(m, [9, 11], [[0, 0, 0], [0, 0, 1.9]], labels)) for m in models)
+        assert breathing == pytest.approx(rigid, abs=1e-12)
+
+
+CLUSTER = [11, 9, 11, 9, 8]
+PLACES = np.array([[0, 0, 0], [2.1, 0.1, 0], [2.0, 2.15, 0.1], [-0.1, 2.0, 0.2], [0.2, 0.1, 2.3]])
+"""A distorted piece of a salt with an oxygen atom beside it."""
+
+
+def test_slopes_in_weights_are_those_of_automatic_differentiation(models):
+    model, rng = models[1], np.random.default_rng(5)
+    for system in (padded_cluster(model, CLUSTER, PLACES), random_crystal(model, rng, NUMBERS)):
+        mask = np.asarray(geometry_terms(model, system).state_mask)
+        amplitudes = np.where(mask, rng.uniform(0.1, 1.0, mask.shape), 0.0)
+        amplitudes = jnp.asarray(amplitudes / np.maximum(np.linalg.norm(amplitudes, axis=1, keepdims=True), 1e-9))
+        terms = geometry_terms(model, system)
+        energy, *slopes = energy_and_slopes(amplitudes**2, amplitudes, terms)
+        assert float(energy) == pytest.approx(float(ensemble_energy(amplitudes**2, amplitudes, terms)), abs=1e-10)
+        expected = jax.grad(ensemble_energy, (0, 1))(amplitudes**2, amplitudes, terms)
+        for found, exact in zip(slopes, expected, strict=True):
+            np.testing.assert_allclose(np.where(mask, found, 0), np.where(mask, exact, 0), atol=1e-9)
+
+
+def test_forces_and_stress_are_slopes_of_the_energy_with_padding(models):
+    model, rng = models[1], np.random.default_rng(17)
+    system = padded_cluster(model, CLUSTER, PLACES)
+    found = calculate(model, system)
+    push = push_of(geometry_terms(model, system).pairs.background(found.equilibration.weights))
+    assert np.sum(np.asarray(push) > 0.1) >= 2  # fluoride gives way here
+    assert force_error(model, system, rng, len(CLUSTER), 2) < 5e-7
+    np.testing.assert_array_equal(found.forces[len(CLUSTER) :], 0.0)
+    assert stress_error(model, random_crystal(model, rng, [9, 11]), ((0, 0), (1, 2))) < 5e-8
+
+
+def test_second_derivatives_are_differences_of_forces(models):
+    model = models[1]
+    system = build_system(model, CLUSTER, PLACES)
+    start = calculate(model, system).equilibration.weights
+
+    def energy(positions):
+        moved = eqx.tree_at(lambda s: s.positions, system, positions)
+        return potential_energy(model, moved, start, tolerance=1e-11)[0]
+
+    along = jax.jit(lambda positions, direction: jax.jvp(jax.grad(energy), (positions,), (direction,)))
+    direction, places = jnp.asarray(np.random.default_rng(1).normal(size=PLACES.shape)), jnp.asarray(PLACES)
+    (up, _), (down, _) = (along(places + step * direction, direction) for step in (1e-4, -1e-4))
+    np.testing.assert_allclose(along(places, direction)[1], (up - down) / 2e-4, rtol=1e-5, atol=1e-4)
+
+
+def test_single_precision_agrees(models):
+    model = models[1]
+    double = calculate(model, padded_cluster(model, CLUSTER, PLACES))
+    single_model = cast(model, jnp.float32)
+    system = padded_cluster(single_model, CLUSTER, PLACES)
+    single = calculate(single_model, system, double.equilibration.weights.astype(jnp.float32))
+    assert single.energy.dtype == jnp.float32
+    assert float(single.energy) == pytest.approx(float(double.energy), abs=2e-3)
+    np.testing.assert_allclose(single.forces, double.forces, atol=2e-2)
+
+
+def test_a_set_says_that_breathing_needs_orbitals():
+    with pytest.raises(ValueError, match="resonance='orbitals'"):
+        build_basis(["F"], polarization="breathing")
+
+
+needs_pyscf = pytest.mark.skipif(
+    importlib.util.find_spec("pyscf") is None or importlib.util.find_spec("basis_set_exchange") is None,
+    reason="generation needs pyscf and basis_set_exchange",
+)
+
+
+def test_the_cage_has_madelung_s_potential_and_the_anion_s_counter_charge():
+    from ectjax.generate.caged import MADELUNG, rock_salt
+
+    near, others = rock_salt(1.0)
+    potential = sum(1.0 / np.linalg.norm(x) for x in near) + sum(q / np.linalg.norm(x) for x, q in others)
+    assert potential == pytest.approx(MADELUNG, rel=2e-3)
+    assert len(near) + sum(q for _, q in others) == pytest.approx(1.0, abs=1e-12)
+
+
+@needs_pyscf
+@pytest.mark.slow
+def test_the_stored_fluoride_is_what_the_cage_makes_of_it():
+    from ectjax.generate.caged import caged_ion
+    from ectjax.generate.pyscf_atom import RADII, VOLUME_WEIGHTS
+    from ectjax.generate.states import recipes
+    from ectjax.tables.polarizabilities import polarizability
+
+    ion, fluorine = caged_ion("F", recipes("F")["-1*"]), load_element("F")
+    assert VOLUME_WEIGHTS @ ion.density == pytest.approx(10.0, abs=1e-6)
+    assert ion.cost * HARTREE_IN_EV == pytest.approx(_cost(), abs=1e-4)
+    assert ion.polarizability == pytest.approx(polarizability("F", "-1*"), rel=1e-3)
+    square = VOLUME_WEIGHTS @ (ion.density * RADII**2)
+    assert fluorine.state("-1*").fit["r2"] == pytest.approx(square, rel=1e-5)
+    assert square < 0.85 * fluorine.state("-1").fit["r2"]
