@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ase.build import bulk
 from scipy.optimize import minimize_scalar
-from systems import force_error, padded_cluster, random_crystal, stress_error
+from systems import force_error, padded_cluster
 
 from ectjax import build_system, calculate
 from ectjax.model import Parameters, assemble, build_basis, cast
@@ -47,6 +46,11 @@ def _weights(model, numbers, labels):
 def _energy(model, numbers, positions, labels, **options):
     system = build_system(model, numbers, positions, **options)
     weights = _weights(model, numbers, labels)
+    return _of_weights(model, system, weights)
+
+
+@eqx.filter_jit
+def _of_weights(model, system, weights):
     return ensemble_energy(weights, jnp.sqrt(weights), geometry_terms(model, system))
 
 
@@ -109,23 +113,23 @@ def test_slopes_and_curvature_of_the_gain(push):
     assert float(curvature) == pytest.approx((slopes[0] - slopes[1]) / (2 * step), abs=1e-6)
 
 
-def test_rock_salt_is_narrower_and_single_atoms_are_what_they_were(models):
-    rigid, breathing = models
-    cell = bulk("NaF", "rocksalt", a=4.4, cubic=True)
-    labels = ["+1" if z == 11 else "-1" for z in cell.numbers]
-
-    def energy(model, scale):
-        options = {"cell": scale * np.asarray(cell.cell)}
-        return float(_energy(model, cell.numbers, scale * cell.positions, labels, **options))
-
-    gains = [energy(breathing, s) - energy(rigid, s) for s in (0.95, 1.0, 1.1, 1.4)]
+def test_a_piece_of_rock_salt_is_pressed_together_and_single_atoms_are_what_they_were(models):
+    sites = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    numbers = np.where(sites.sum(1) % 2, 9, 11)
+    labels = ["+1" if z == 11 else "-1" for z in numbers]
+    gains = [_gained(models, numbers, distance * sites, labels) for distance in (2.1, 2.2, 2.4, 3.2)]
     assert all(g <= 0 for g in gains) and gains == sorted(gains)
-    assert gains[0] < -0.1 and gains[-1] > -1e-3
-    for label in ("0", "-1", "+1"):
-        charge = float({"0": 0, "-1": -1, "+1": 1}[label])
-        one = [build_system(m, [9], np.zeros((1, 3)), charge=charge) for m in models]
-        energies = [float(potential_energy(m, s)[0]) for m, s in zip(models, one, strict=True)]
-        assert energies[0] == energies[1]
+    assert gains[0] < -0.4 and gains[-1] > -1e-3
+    # four ions with three neighbours each win more than twelve molecules do
+    assert gains[1] < 4 * 3 * _gained(models, [9, 11], [[0, 0, 0], [0, 0, 2.2]], ["-1", "+1"])
+    for label, charge in (("0", 0.0), ("-1", -1.0), ("+1", 1.0)):
+        alone = [float(_energy(m, [9], np.zeros((1, 3)), [label], charge=charge)) for m in models]
+        assert alone[0] == alone[1]
+
+
+def _gained(models, numbers, positions, labels):
+    rigid, breathing = (float(_energy(m, numbers, positions, labels)) for m in models)
+    return breathing - rigid
 
 
 def test_a_cation_and_a_neutral_atom_do_not_give_way(models):
@@ -141,27 +145,26 @@ PLACES = np.array([[0, 0, 0], [2.1, 0.1, 0], [2.0, 2.15, 0.1], [-0.1, 2.0, 0.2],
 
 def test_slopes_in_weights_are_those_of_automatic_differentiation(models):
     model, rng = models[1], np.random.default_rng(5)
-    for system in (padded_cluster(model, CLUSTER, PLACES), random_crystal(model, rng, NUMBERS)):
-        mask = np.asarray(geometry_terms(model, system).state_mask)
-        amplitudes = np.where(mask, rng.uniform(0.1, 1.0, mask.shape), 0.0)
-        amplitudes = jnp.asarray(amplitudes / np.maximum(np.linalg.norm(amplitudes, axis=1, keepdims=True), 1e-9))
-        terms = geometry_terms(model, system)
-        energy, *slopes = energy_and_slopes(amplitudes**2, amplitudes, terms)
-        assert float(energy) == pytest.approx(float(ensemble_energy(amplitudes**2, amplitudes, terms)), abs=1e-10)
-        expected = jax.grad(ensemble_energy, (0, 1))(amplitudes**2, amplitudes, terms)
-        for found, exact in zip(slopes, expected, strict=True):
-            np.testing.assert_allclose(np.where(mask, found, 0), np.where(mask, exact, 0), atol=1e-9)
+    system = padded_cluster(model, CLUSTER, PLACES)
+    terms = geometry_terms(model, system)
+    mask = np.asarray(terms.state_mask)
+    amplitudes = np.where(mask, rng.uniform(0.1, 1.0, mask.shape), 0.0)
+    amplitudes = jnp.asarray(amplitudes / np.maximum(np.linalg.norm(amplitudes, axis=1, keepdims=True), 1e-9))
+    energy, *slopes = eqx.filter_jit(energy_and_slopes)(amplitudes**2, amplitudes, terms)
+    found, expected = eqx.filter_jit(jax.value_and_grad(ensemble_energy, (0, 1)))(amplitudes**2, amplitudes, terms)
+    assert float(energy) == pytest.approx(float(found), abs=1e-10)
+    for one, exact in zip(slopes, expected, strict=True):
+        np.testing.assert_allclose(np.where(mask, one, 0), np.where(mask, exact, 0), atol=1e-9)
 
 
-def test_forces_and_stress_are_slopes_of_the_energy_with_padding(models):
+def test_forces_are_the_slope_of_the_energy_with_padding(models):
     model, rng = models[1], np.random.default_rng(17)
     system = padded_cluster(model, CLUSTER, PLACES)
     found = calculate(model, system)
     push = push_of(geometry_terms(model, system).pairs.background(found.equilibration.weights))
     assert np.sum(np.asarray(push) > 0.1) >= 2  # fluoride gives way here
-    assert force_error(model, system, rng, len(CLUSTER), 2) < 5e-7
+    assert force_error(model, system, rng, len(CLUSTER), 1) < 5e-7
     np.testing.assert_array_equal(found.forces[len(CLUSTER) :], 0.0)
-    assert stress_error(model, random_crystal(model, rng, [9, 11]), ((0, 0), (1, 2))) < 5e-8
 
 
 def test_second_derivatives_are_differences_of_forces(models):
