@@ -18,7 +18,7 @@ from ectjax.embedding.concordance import bond_density
 from ectjax.embedding.table import EmbeddingTable, background_knots, combine, component_values
 from ectjax.pairs.background import SIGMA_MIN, background_table, bessel_kernel
 from ectjax.pairs.closed_shells import repulsion_factors
-from ectjax.pairs.compression import Compression
+from ectjax.pairs.compression import COMPRESSED, FREE, Compression, Shrinking, compressed_ion, shrinking_of
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.fourier import k_grid, k_max_of
@@ -89,16 +89,6 @@ class Valence(NamedTuple):
     mean_radius: Float[Array, " E"]
 
 
-class Smaller(NamedTuple):
-    """What the anions of E elements lose in pairs by being compressed: R (φ₋ − φ₌) in Hartree bohr (E, E, S, M), the
-    same of T, W and X in Hartree (E, E, S, 3, M); which of their S states they are, 1 or 0; Δ in Hartree (E,)."""
-
-    penetration: Float[Array, "E E S M"]
-    two_center: Float[Array, "E E S 3 M"] | None
-    anion: Float[Array, "E S"]
-    cost: Float[Array, " E"]
-
-
 class Basis(eqx.Module):
     """Everything about a set of elements that no fitted parameter touches. Atomic units unless named.
 
@@ -122,7 +112,7 @@ class Basis(eqx.Module):
     two_center: Float[Array, "E E S S 3 M"] | None
     valence: Valence | None
     polarizabilities: Polarizabilities | None
-    smaller: Smaller | None
+    shrinking: Shrinking | None
 
 
 class PairPlaces(NamedTuple):
@@ -300,13 +290,16 @@ def build_basis(
     charge, energy = np.zeros((count, most)), np.zeros((count, most))
     mask = np.zeros((count, most), bool)
     flat = []
-    smaller = [compressed_ion(record, list_, polarization) for record, list_ in zip(records, chosen, strict=True)]
+    breathing = polarization == "breathing"
+    compressed = [
+        compressed_ion(record, list_) if breathing else None for record, list_ in zip(records, chosen, strict=True)
+    ]
     # a compressed ion stands behind the states of its element while tables are made
-    every = most + any(state is not None for state in smaller)
+    every = most + any(state is not None for state in compressed)
     densities: list[list] = [[None] * every for _ in records]
     z, electrons = np.zeros((2, count, every))
     for e, (record, list_) in enumerate(zip(records, chosen, strict=True)):
-        for s, state in enumerate([*list_, *(None,) * (most - len(list_)), smaller[e]]):
+        for s, state in enumerate([*list_, *(None,) * (most - len(list_)), compressed[e]]):
             if state is None:
                 continue
             z[e, s], electrons[e, s], densities[e][s] = record.number, state.electrons, state
@@ -346,32 +339,8 @@ def build_basis(
         two_center=None if two_center is None else two_center[:, :, :most, :most],
         valence=_valence(records, grid.k[keep]) if resonance == "orbitals" else None,
         polarizabilities=None if polarization == "none" else _polarizabilities(records, chosen, most),
-        smaller=None if every == most else _smaller(chosen, smaller, table, two_center),
+        shrinking=None if every == most else shrinking_of(chosen, compressed, table, two_center),
     )
-
-
-def compressed_ion(record: Element, chosen, polarization: str):
-    """The compressed anion of an element, if its anion is among the chosen states and may breathe, else None."""
-    if polarization != "breathing" or "-1*" not in record.labels or all(state.label != "-1" for state in chosen):
-        return None
-    return record.state("-1*")
-
-
-def _smaller(chosen, smaller, penetration, two_center) -> Smaller:
-    """`Smaller` of elements, from tables with the compressed ion behind the states."""
-    most = penetration.shape[2] - 1
-    anion, cost = np.zeros((len(chosen), most)), np.ones(len(chosen))
-    lost = np.zeros((*penetration.shape[:2], most, penetration.shape[-1]))
-    lost_too = None if two_center is None else np.zeros((*lost.shape[:3], 3, lost.shape[-1]))
-    for e, (list_, ion) in enumerate(zip(chosen, smaller, strict=True)):
-        if ion is None:
-            continue
-        free = [state.label for state in list_].index("-1")
-        anion[e, free], cost[e] = 1.0, ion.energy_computed - list_[free].energy_computed
-        lost[e] = penetration[e, :, free, :most] - penetration[e, :, most, :most]
-        if two_center is not None:
-            lost_too[e] = two_center[e, :, free, :most] - two_center[e, :, most, :most]
-    return Smaller(lost, lost_too, anion, cost)
 
 
 def _two_center(records, densities, radius, pair: str):
@@ -380,7 +349,7 @@ def _two_center(records, densities, radius, pair: str):
     if pair == "heitler_london":
         # how much more than T a pair repels hardly depends on the size of an ion: a compressed one has f of the free
         names = [
-            [(r.symbol, "0" if state is None else state.label.replace("-1*", "-1")) for state in row]
+            [(r.symbol, "0" if state is None else state.label.replace(COMPRESSED, FREE)) for state in row]
             for r, row in zip(records, densities, strict=True)
         ]
         functionals[..., 0, :] *= repulsion_factors(names)[..., None]
@@ -489,7 +458,7 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         resonance=_resonance(basis, parameters),
         bonding=None if basis.valence is None else _bonding(basis, parameters, switch),
         polarizabilities=jax.tree.map(jnp.asarray, basis.polarizabilities),
-        compression=None if basis.smaller is None else _compression(basis, parameters, switch, knots),
+        compression=None if basis.shrinking is None else _compression(basis, parameters, switch, knots),
         embedding=embedding,
         density=spline_coefficients(h).transpose(2, 4, 0, 1, 3),
         interaction=spline_coefficients(scaled).transpose(2, 3, 5, 0, 1, 4),
@@ -528,8 +497,8 @@ def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:
 
 def _compression(basis: Basis, parameters: Parameters, switch, knots) -> Compression:
     """`Compression` of one set of parameters. Embedding knows the free ion only."""
-    assert basis.smaller is not None
-    penetration, two_center, anion, cost = basis.smaller
+    assert basis.shrinking is not None
+    penetration, two_center, anion, cost = basis.shrinking
     push = COULOMB_EV_ANGSTROM * switch * penetration
     if two_center is not None:
         push = push + knots * switch * _functional(two_center, parameters, axes=2)

@@ -24,11 +24,56 @@ derivatives are continuous:
 No number of this is fitted.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from ectjax.tables import AtomicState, Element
+
+FREE, COMPRESSED = "-1", "-1*"
 WIDTH = 0.05
+"""Over which both ends of the line are rounded, in x."""
+
+
+class Shrinking(NamedTuple):
+    """What the anions of E elements lose in pairs by being compressed: R (φ₋ − φ₌) in Hartree bohr (E, E, S, M), the
+    same of T, W and X in Hartree (E, E, S, 3, M); which of their S states they are, 1 or 0; Δ in Hartree (E,), 1 where
+    there is none."""
+
+    penetration: Float[np.ndarray, "E E S M"]
+    two_center: Float[np.ndarray, "E E S 3 M"] | None
+    anion: Float[np.ndarray, "E S"]
+    cost: Float[np.ndarray, " E"]
+
+
+def compressed_ion(record: Element, chosen: Sequence[AtomicState]) -> AtomicState | None:
+    """The compressed anion of an element, None where its anion is not among the chosen states or its table has none."""
+    if COMPRESSED not in record.labels or all(state.label != FREE for state in chosen):
+        return None
+    return record.state(COMPRESSED)
+
+
+def shrinking_of(
+    chosen: Sequence[Sequence[AtomicState]], compressed: Sequence[AtomicState | None], penetration, two_center
+) -> Shrinking:
+    """`Shrinking` of E elements, from tables in which the compressed ion stands behind the S states: R φ (E, E, S + 1,
+    S + 1, M), and of T, W and X (E, E, S + 1, S + 1, 3, M) or None."""
+    most = penetration.shape[2] - 1
+    anion, cost = np.zeros((len(chosen), most)), np.ones(len(chosen))
+    lost = [None if table is None else np.zeros_like(table[:, :, 0, :most]) for table in (penetration, two_center)]
+    for e, (states, ion) in enumerate(zip(chosen, compressed, strict=True)):
+        if ion is None:
+            continue
+        free = [state.label for state in states].index(FREE)
+        anion[e, free], cost[e] = 1.0, ion.energy_computed - states[free].energy_computed
+        for loss, table in zip(lost, (penetration, two_center), strict=True):
+            if loss is not None:
+                loss[e] = table[e, :, free, :most] - table[e, :, most, :most]
+    return Shrinking(*lost, anion, cost)
 
 
 class Compression(eqx.Module):
@@ -69,9 +114,9 @@ class Compressible(eqx.Module):
     def gain(self, weights: Float[Array, "N S"], push: Float[Array, " N"]):
         """ω₋ h(P) in eV (N,), and its slopes in the weights (N, S) and in P (N,)."""
         u = push / (2.0 * self.cost)
-        h, shrunk = -2.0 * self.cost * (_integral(u) - _integral(u - 1.0)), _ramp(u) - _ramp(u - 1.0)
+        h = -2.0 * self.cost * (_integral(u) - _integral(u - 1.0))
         there = jnp.sum(weights * self.anion, axis=1)
-        return there * h, self.anion * h[:, None], -there * shrunk
+        return there * h, self.anion * h[:, None], -there * self.shrunk(push)
 
     def shrunk(self, push: Float[Array, " N"]) -> Float[Array, " N"]:
         """x of every atom's anion."""

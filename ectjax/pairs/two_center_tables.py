@@ -19,6 +19,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from ectjax.embedding.daw import SphericalDensity
+from ectjax.pairs.compression import COMPRESSED
 from ectjax.pairs.two_center import two_center_components
 from ectjax.pairs.two_center_store import (
     ARCHIVE,
@@ -37,8 +38,6 @@ ARCHIVE_ELEMENTS = (
 ARCHIVE_STATES = ("-1", "0", "+1")
 DIVALENT = ("0", "+1", "+2")
 """States of an archived element that has no anion."""
-COMPRESSED = "-1*"
-"""Archived where an element has it: models with anions that give way ask for it."""
 _SIGNS = np.array([1.0, -1.0, -1.0])
 
 
@@ -192,7 +191,7 @@ def shipped_archive() -> Path:
 
 
 def _archived(labels: Sequence[str]) -> list[str]:
-    """The labels of an element's states that are archived."""
+    """The labels of an element's states that are archived: models with anions that give way ask for compressed ones."""
     chosen = ARCHIVE_STATES if "-1" in labels else DIVALENT
     return [*chosen, *([COMPRESSED] if COMPRESSED in labels else [])]
 
