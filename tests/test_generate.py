@@ -5,11 +5,12 @@ import pytest
 
 from ectjax.generate import build, spin_orbit
 from ectjax.generate.build import build_element, decay_exponent, measured_energy
+from ectjax.generate.caged import BASIS, WIDENING
 from ectjax.generate.d_shell import d_electrons, d_population
 from ectjax.generate.fit import _LAYOUTS, fit_density
 from ectjax.generate.levels import level_of_theory
 from ectjax.generate.occupations import aufbau, d_block
-from ectjax.generate.pyscf_atom import RADII, VOLUME_WEIGHTS, spherical_density
+from ectjax.generate.pyscf_atom import RADII, VOLUME_WEIGHTS, diffuse_name, spherical_density
 from ectjax.generate.reference import Reference, compute
 from ectjax.generate.states import recipes
 from ectjax.tables import available_elements, load_element
@@ -351,6 +352,12 @@ def test_the_shipped_states_are_those_of_the_recipes(symbol):
         assert state.configuration == (recipe.configuration or "bare nucleus")
         if not recipe.electrons or recipe.exact:
             continue
+        if recipe.molecule_distance:
+            basis, diffuse, _ = BASIS[symbol]
+            distance = WIDENING * recipe.molecule_distance
+            assert state.basis == diffuse_name(basis, diffuse)
+            assert f"Na+ (effective cores) at {distance:.3f} Å" in state.method
+            continue
         assert state.basis.split(" + ")[0] == level.basis
         for named, wanted in (
             ("basis limit by MP2", bool(level.limit[0])),
@@ -363,3 +370,11 @@ def test_the_shipped_states_are_those_of_the_recipes(symbol):
             (f"{level.frozen} frozen core orbitals", "UCCSD" in state.method.split(",")[0] and level.frozen > 0),
         ):
             assert (named in state.method) == wanted, f"{symbol} {state.label}: {named}"
+
+
+def test_a_compressed_anion_has_the_free_one_s_energy_and_tail_and_the_cost_of_its_cage():
+    free, caged = recipes("F")["-1"], recipes("F")["-1*"]
+    assert not caged.bound and caged.electrons == free.electrons
+    (energy, _), (above, source) = measured_energy("F", free), measured_energy("F", caged, 0.02)
+    assert above == pytest.approx(energy + 0.02) and "cage" in source
+    assert decay_exponent("F", caged, above)[0] == decay_exponent("F", free, energy)[0]

@@ -26,7 +26,7 @@ STEP = 0.03
 FIELD = 4e-3
 """Hartree/(e bohr), of the polarizability."""
 _CATION = "Na"
-_BASIS = {"F": ("aug-cc-pVTZ", 1, 1), "Cl": ("aug-cc-pV(T+d)Z", 1, 5)}
+BASIS = {"F": ("aug-cc-pVTZ", 1, 1), "Cl": ("aug-cc-pV(T+d)Z", 1, 5)}
 """Basis, further diffuse shells and frozen core orbitals."""
 
 
@@ -50,7 +50,7 @@ def caged_ion(symbol: str, recipe: Recipe) -> CagedIon:
         from pyscf import gto
     except ImportError as error:
         raise ValueError(f"building tables needs {error.name}; install it with: pip install pyscf") from None
-    basis, diffuse, frozen = _BASIS[symbol]
+    basis, diffuse, frozen = BASIS[symbol]
     free = atom(symbol, recipe.charge, recipe.spin, basis, diffuse)
     near, others = rock_salt(WIDENING * recipe.molecule_distance / BOHR_IN_ANGSTROM)
     core = gto.basis.load_ecp("stuttgart", _CATION)
