@@ -63,7 +63,7 @@ def test_curves_and_constants_are_within_their_bars():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["diatomics", "default"])
+@pytest.mark.parametrize("name", ["default"])
 def test_a_salt_that_moves_stays_a_salt(name):
     """Eight ions of NaCl, 0.2 ps from 600 K on the sites: they oscillate, keep their charges and the energy."""
     salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
