@@ -104,3 +104,11 @@ def stress_error(model, system, components, step=1e-5):
         slope = (up - down) / (2 * step * volume) / (1 if a == b else 2)
         worst = max(worst, abs(float(found.stress[a, b]) - slope))
     return worst
+
+
+def weights_of_states(model, numbers, labels):
+    """Weights (N, S) of atoms that are in one state each."""
+    weights = np.zeros((len(numbers), model.state_mask.shape[1]))
+    for row, species, label in zip(weights, model.species_of(numbers), labels, strict=True):
+        row[model.labels[species].index(label)] = 1.0
+    return jnp.asarray(weights)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from systems import padded_cluster
+from systems import padded_cluster, weights_of_states
 
 from ectjax import build_system, calculate
 from ectjax.model import Parameters, assemble, build_basis, cast
@@ -36,16 +36,9 @@ def models():
         return build("states"), build("breathing")
 
 
-def _weights(model, numbers, labels):
-    weights = np.zeros((len(numbers), model.state_mask.shape[1]))
-    for row, species, label in zip(weights, model.species_of(numbers), labels, strict=True):
-        row[model.labels[species].index(label)] = 1.0
-    return jnp.asarray(weights)
-
-
 def _energy(model, numbers, positions, labels, **options):
     system = build_system(model, numbers, positions, **options)
-    weights = _weights(model, numbers, labels)
+    weights = weights_of_states(model, numbers, labels)
     return _of_weights(model, system, weights)
 
 
@@ -73,7 +66,7 @@ def test_an_ion_balances_its_cost_and_what_an_explicit_compressed_state_gains(mo
     assert breathing - rigid == pytest.approx(min(lowest.fun, 0.0), abs=_cost() * WIDTH)
     system = build_system(models[1], [9, 11], place)
     terms = geometry_terms(models[1], system)
-    found = push_of(terms.pairs.background(_weights(models[1], [9, 11], ["-1", "+1"])))
+    found = push_of(terms.pairs.background(weights_of_states(models[1], [9, 11], ["-1", "+1"])))
     np.testing.assert_allclose(found, [push, 0.0], rtol=1e-6, atol=1e-9)
 
 

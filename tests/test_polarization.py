@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from scipy.special import gammainc
+from systems import weights_of_states
 
 from ectjax import build_system
 from ectjax.analysis.response import perturbed
@@ -34,20 +35,12 @@ def models():
         return build("none"), build("states")
 
 
-def _weights(model, numbers, labels):
-    """All atoms in one state each."""
-    weights = np.zeros((len(numbers), model.state_mask.shape[1]))
-    for row, species, label in zip(weights, model.species_of(numbers), labels, strict=True):
-        row[model.labels[species].index(label)] = 1.0
-    return jnp.asarray(weights)
-
-
 def _gain(models, numbers, positions, labels, **options):
     """What polarisation adds to the energy of given states in eV."""
     energies = []
     for model in models:
         system = build_system(model, numbers, positions, **options)
-        weights = _weights(model, numbers, labels)
+        weights = weights_of_states(model, numbers, labels)
         energies.append(ensemble_energy(weights, jnp.sqrt(weights), geometry_terms(model, system)))
     return float(energies[1] - energies[0])
 
@@ -111,7 +104,7 @@ def test_a_pair_of_mixed_states_gains_in_proportion_to_its_ions(models):
     terms = eqx.filter_jit(geometry_terms)(model, system)
 
     def gain(share):
-        ionic, neutral = _weights(model, [9, 11], ["-1", "+1"]), _weights(model, [9, 11], ["0", "0"])
+        ionic, neutral = weights_of_states(model, [9, 11], ["-1", "+1"]), weights_of_states(model, [9, 11], ["0", "0"])
         weights = share * ionic + (1.0 - share) * neutral
         return float(jnp.sum(terms.polarizable.gain(weights, terms.pairs.background(weights)[:, -3:])[0]))
 
