@@ -25,7 +25,7 @@ from ectjax.pairs.fourier import k_grid, k_max_of
 from ectjax.pairs.orbitals import SATURATION, Orbitals, electron_pairs, likeness
 from ectjax.pairs.polarization import Polarizabilities
 from ectjax.pairs.two_center_tables import two_center_array
-from ectjax.pairs.valence import core_density
+from ectjax.pairs.valence import core_density, core_radius
 from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
 from ectjax.radial.switching import smoothstep
 from ectjax.tables import Element, load_element, parse_label
@@ -390,7 +390,8 @@ def _polarizabilities(records, chosen, most: int) -> Polarizabilities:
         for s, state in enumerate(list_):
             polarizable[e, s] = polarizability(record.symbol, state.label) * BOHR_IN_ANGSTROM**3
             decay[e, s] = state.decay / BOHR_IN_ANGSTROM
-    return Polarizabilities(polarizable, decay)
+    core = np.array([core_radius(record.number) for record in records]) * BOHR_IN_ANGSTROM
+    return Polarizabilities(polarizable, decay, core)
 
 
 def _valence(records: Sequence[Element], wave_numbers) -> Valence:

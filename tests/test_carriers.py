@@ -32,19 +32,20 @@ def models():
         return build(STATES | {"Si": STATES["Si"][:3]}), build(STATES)
 
 
-def _star(count, exchange=1e-3):
-    """Silicon with so many fluorine neighbours, all alike."""
+def _star(count, exchange=1e-3, sign=1.0):
+    """Silicon with so many fluorine neighbours, all alike; with `sign` −1 all charges are the opposite ones."""
     centre, others = jnp.zeros(count, int), jnp.arange(1, count + 1)
     mask = np.stack([SILICON, *[FLUORINE] * count])
-    charge = np.where(mask, CHARGE, 0.0)
+    charge = np.where(mask, sign * CHARGE, 0.0)
     exchanges = jnp.full(count, exchange)
     return Carriers.prepare((centre, others), exchanges, jnp.asarray(charge), jnp.asarray(mask)), jnp.asarray(charge)
 
 
-@pytest.mark.parametrize("count, asked", [(1, 2.0), (2, 1.0), (4, 0.5)])
-def test_one_neighbour_cannot_carry_two_electrons_and_more_can(count, asked):
-    """Silicon is neutral half of the time and Si²⁺ in the other half; its neighbours have −1 together."""
-    carriers, charge = _star(count)
+@pytest.mark.parametrize("count, asked, sign", [(1, 2.0, 1.0), (2, 1.0, 1.0), (4, 0.5, 1.0), (1, 2.0, -1.0)])
+def test_one_neighbour_cannot_carry_two_electrons_and_more_can(count, asked, sign):
+    """Silicon is neutral half of the time and Si²⁺ in the other half; its neighbours have −1 together. A dianion asks
+    for positive neighbours."""
+    carriers, charge = _star(count, sign=sign)
     ion = 1.0 / count
     weights = jnp.asarray([[0.5, 0.0, 0.0, 0.5], *[[1.0 - ion, ion, 0.0, 0.0]] * count])
     excess = max(asked - 1.0, 0.0)

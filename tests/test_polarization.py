@@ -15,9 +15,11 @@ from ectjax.fitting.config import read_config
 from ectjax.model import Parameters, assemble, build_basis, cast
 from ectjax.pairs.polarization import ORDER, damping
 from ectjax.potential import dipole_moment, ensemble_energy, geometry_terms, potential_energy
-from ectjax.units import COULOMB_EV_ANGSTROM
+from ectjax.units import BOHR_IN_ANGSTROM, COULOMB_EV_ANGSTROM
 
 NUMBERS = [9, 11, 8]
+CORE = {9: 1 / (9 - 0.3), 11: 4 / (11 - 7 * 0.35 - 2 * 0.85), 8: 1 / (8 - 0.3)}
+"""n/ζ in bohr of 1s² in fluorine and oxygen and of 2s²2p⁶ in sodium, by Slater's rules."""
 
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -61,26 +63,29 @@ def test_two_ions_polarise_each_other(models):
     for r in (2.2, 3.0, 5.0):
         found = _gain(models, [9, 11], [[0, 0, 0], [0, 0, r]], ["-1", "+1"])
         expected = 0.0
-        for number, label in ((9, "-1"), (11, "+1")):
+        for number, label, other in ((9, "-1", 11), (11, "+1", 9)):
             row = model.numbers.index(number)
             column = model.labels[row].index(label)
             alpha, decay = (
                 float(x[row, column]) for x in (model.polarizabilities.polarizability, model.polarizabilities.decay)
             )
-            expected -= 0.5 * COULOMB_EV_ANGSTROM * alpha * gammainc(ORDER + 1, decay * r) ** 1.5 / r**4
+            left = gammainc(ORDER + 1, decay * (r - 0.5 * CORE[other] * BOHR_IN_ANGSTROM)) ** 1.5
+            expected -= 0.5 * COULOMB_EV_ANGSTROM * alpha * left / r**4
         assert found == pytest.approx(expected, rel=1e-4)  # neighbours of 1e-9 e/bohr³ count as none
         assert found < 0
 
 
 def test_every_neighbour_confines(models):
-    """What is left of a polarizability is a product over neighbours; far atoms confine nothing."""
+    """What is left of a polarizability is a product over neighbours, outside their cores; far atoms confine nothing."""
     _, model = models
     positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.2], [0.0, 2.6, 0.0], [model.cutoff + 3.0, 0.0, 0.0]])
-    system = build_system(model, [9, 11, 8, 8], positions)
+    numbers = [9, 11, 8, 8]
+    system = build_system(model, numbers, positions)
     left = np.asarray(geometry_terms(model, system).polarizable.left)
     distances = np.linalg.norm(positions[:, None] - positions, axis=2)
-    for atom, species in enumerate(model.species_of([9, 11, 8, 8])):
-        near = distances[atom][(distances[atom] > 0) & (distances[atom] < 5.0)]
+    outside = distances - 0.5 * BOHR_IN_ANGSTROM * np.array([CORE[z] for z in numbers])
+    for atom, species in enumerate(model.species_of(numbers)):
+        near = outside[atom][(distances[atom] > 0) & (distances[atom] < 5.0)]
         decay = np.asarray(model.polarizabilities.decay[species])
         factors = gammainc(ORDER + 1, decay[:, None] * near) ** 1.5
         alpha = np.asarray(model.polarizabilities.polarizability[species])

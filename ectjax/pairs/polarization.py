@@ -12,17 +12,20 @@ is that of the mean charges and of this counter-charge,
 field and an ion that of the other ion. Every neighbour inside the state's own density confines it, and all of them
 leave of its polarizability
 
-    s_iα = Π_j D(b_α R_ij)^{c S(R_ij)},    D(x) = 1 − e^{−x} Σ_{k=0..3} x^k/k!,
+    s_iα = Π_j D(b_α (R_ij − d_j))^{c S(R_ij)},    D(x) = 1 − e^{−x} Σ_{k=0..3} x^k/k!,
 
-D the damping of Tang and Toennies (J. Chem. Phys. 80, 3726, 1984) with the decay b = 2√(2I) of the state's density:
-c = 3/2, and D^c/R⁴ is finite however close a neighbour comes; a wide neutral atom among the ions of a salt has next to
-nothing left. Where the surroundings are symmetric, as in rock salt, F vanishes: that tells a salt's molecule from its
-crystal. Induced moments belong to the dipole; they do not act on each other. No number of this is fitted.
+D the damping of Tang and Toennies (J. Chem. Phys. 80, 3726, 1984) with the decay b = 2√(2I) of the state's density and
+c = 3/2; a wide neutral atom among the ions of a salt has next to nothing left. A closed core keeps electrons out, so
+that distances count from half its radius, d_j = ½ n/ζ (n/ζ: where its outermost shell is densest, Slater's rules), 0
+for hydrogen: potassium confines a chloride ion more than lithium at the same distance. D^c/R⁴ is finite however close a
+neighbour comes. Where the surroundings are symmetric, as in rock salt, F vanishes: that tells a salt's molecule from
+its crystal. Induced moments belong to the dipole; they do not act on each other. No number of this is fitted.
 """
 
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -33,21 +36,25 @@ ORDER = 3
 """Highest power in D."""
 CONFINEMENT = 1.5
 """Power of D in what a neighbour leaves of a polarizability."""
+CORE_SHARE = 0.5
+"""Of the radius of a neighbour's core, from where distances count in D."""
 TERMS = 10
 """Of the series of D where x is small."""
 SMALLEST = 1e-12
-"""Of D: atoms nearer than 1e-3/b, and padding, which has b = 0."""
+"""Of D: atoms nearer than a core or 1e-3/b, and padding, which has b = 0."""
 
 
 class Polarizabilities(eqx.Module):
-    """Of the S states of E elements or N atoms: polarizability in Å³ and decay b in 1/Å, 0 for padding."""
+    """Of the S states of E elements or N atoms: polarizability in Å³ and decay b in 1/Å, 0 for padding; radius in Å of
+    the elements' cores."""
 
     polarizability: Float[Array, "E S"]
     decay: Float[Array, "E S"]
+    core: Float[Array, " E"]
 
     def at(self, species: Int[Array, " N"]) -> "Polarizabilities":
         """Those of atoms."""
-        return Polarizabilities(self.polarizability[species], self.decay[species])
+        return jax.tree.map(lambda x: x[species], self)
 
 
 class Polarizable(eqx.Module):
@@ -105,8 +112,9 @@ def surroundings(
 ) -> tuple[Float[Array, "N S"], Float[Array, "N 3"]]:
     """α s in Å³ (N, S) and −Σ_j p_ij f_ij in e/Å² (N, 3); `exchange` (P,) as in `fluctuations.neighbour_mean`."""
     confined = jnp.zeros_like(atoms.decay)
-    for of in pairs:
-        leaves = jnp.maximum(damping(atoms.decay[of] * distances[:, None]), SMALLEST)
+    for of, by in zip(pairs, pairs[::-1], strict=True):
+        outside = jnp.maximum(distances - CORE_SHARE * atoms.core[by], 0.0)
+        leaves = jnp.maximum(damping(atoms.decay[of] * outside[:, None]), SMALLEST)
         confined = confined.at[of].add(CONFINEMENT * switch[:, None] * jnp.log(leaves))
     counter = neighbour_mean(pairs, exchange, -fields.T, fields.T, len(atoms.decay))
     return atoms.polarizability * jnp.exp(confined), counter

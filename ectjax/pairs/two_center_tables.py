@@ -4,8 +4,8 @@ The three components have definite signs and decay exponentially, so their logar
 hundred distances carry them from 0.1 to 30 Bohr, and a quintic spline through the logarithms gives any finer
 grid, for example the uniform one of the model's splines, to a relative 5e-6 (tests/test_two_center.py).
 
-`python -m ectjax.pairs.two_center_tables` rebuilds the shipped archive: three states of seventeen elements, and
-compressed anions.
+`python -m ectjax.pairs.two_center_tables` rebuilds the shipped archive: three states of seventeen elements, compressed
+anions, and the states of two charges of the shipped sets.
 """
 
 import os
@@ -38,6 +38,8 @@ ARCHIVE_ELEMENTS = (
 ARCHIVE_STATES = ("-1", "0", "+1")
 DIVALENT = ("0", "+1", "+2")
 """States of an archived element that has no anion."""
+DOUBLE = {"O": ("-2",), "Si": ("+2",), "P": ("+2",), "S": ("-2", "+2")}
+"""States of two charges of the set `default`."""
 _SIGNS = np.array([1.0, -1.0, -1.0])
 
 
@@ -190,19 +192,19 @@ def shipped_archive() -> Path:
     return table_directory() / ARCHIVE
 
 
-def _archived(labels: Sequence[str]) -> list[str]:
+def _archived(symbol: str, labels: Sequence[str]) -> list[str]:
     """The labels of an element's states that are archived: models with anions that give way ask for compressed ones."""
     chosen = ARCHIVE_STATES if "-1" in labels else DIVALENT
-    return [*chosen, *([COMPRESSED] if COMPRESSED in labels else [])]
+    return [*chosen, *DOUBLE.get(symbol, ()), *([COMPRESSED] if COMPRESSED in labels else [])]
 
 
 def build_archive(path: Path | None = None, jobs: int | None = None) -> tuple[Path, int]:
-    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`, or 0, +1, +2, and of compressed anions; returns
-    the path and their count."""
+    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`, or 0, +1, +2, of compressed anions and `DOUBLE`;
+    returns the path and their count."""
     from ectjax.tables import load_element
 
     elements = [load_element(symbol) for symbol in ARCHIVE_ELEMENTS]
-    states = [element.state(label) for element in elements for label in _archived(element.labels)]
+    states = [element.state(label) for element in elements for label in _archived(element.symbol, element.labels)]
     tables = two_center_tables(states, jobs=jobs)
     keys = [density_key(state) for state in states]
     found = {

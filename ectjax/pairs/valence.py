@@ -34,18 +34,28 @@ def bonds(number: int, charge: int) -> int:
 
 def core_density(number: int) -> SlaterExpansion | None:
     """Density of all electrons beneath the valence shell of a neutral atom; None for hydrogen and helium."""
-    left, terms = number - valence(number)[0], []
-    inner: list[tuple[int, int]] = []  # principal number and electrons of the shells beneath
+    terms = []
+    for n, held, zeta in _core_shells(number):
+        decay, power = 2.0 * zeta, 2 * n - 2
+        terms.append((held * decay ** (power + 3) / (4.0 * math.pi * math.factorial(power + 2)), power, decay))
+    return SlaterExpansion(*zip(*terms, strict=True)) if terms else None
+
+
+def core_radius(number: int) -> float:
+    """Where the outermost core shell is densest, n/ζ in bohr; 0 for hydrogen and helium."""
+    return max((n / zeta for n, _, zeta in _core_shells(number)), default=0.0)
+
+
+def _core_shells(number: int) -> list[tuple[int, int, float]]:
+    """Principal number, electrons and ζ of the shells beneath the valence shell, the innermost first."""
+    left = number - valence(number)[0]
+    shells: list[tuple[int, int, float]] = []
     for n, room in _CORE_SHELLS:
         held = min(room, left)
         if held == 0:
             break
         same = (0.30 if n == 1 else 0.35) * (held - 1)
-        beneath = sum(count * (0.85 if m == n - 1 and room == 8 else 1.0) for m, count in inner)
-        decay = 2.0 * (number - same - beneath) / n
-        power = 2 * n - 2
-        scale = held * decay ** (power + 3) / (4.0 * math.pi * math.factorial(power + 2))
-        terms.append((scale, power, decay))
-        inner.append((n, held))
+        beneath = sum(count * (0.85 if m == n - 1 and room == 8 else 1.0) for m, count, _ in shells)
+        shells.append((n, held, (number - same - beneath) / n))
         left -= held
-    return SlaterExpansion(*zip(*terms, strict=True)) if terms else None
+    return shells
