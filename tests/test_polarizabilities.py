@@ -43,7 +43,8 @@ def test_same_electrons_shrink_with_nuclear_charge(series):
 
 @pytest.mark.parametrize("symbol", sorted({element for element, _ in HELD}))
 def test_removing_an_electron_shrinks_the_atom(symbol):
-    labels = sorted((state for element, state in HELD if element == symbol), key=parse_label)
+    """Dianions apart: what is not bound is only as wide as its basis."""
+    labels = sorted((state for element, state in HELD if element == symbol and state != "-2"), key=parse_label)
     values = [polarizability(symbol, label) for label in labels]
     assert values == sorted(values, reverse=True)
 
