@@ -22,7 +22,7 @@ from ectjax.pairs.carriers import Carriers
 from ectjax.pairs.compression import Compressible, Pushes
 from ectjax.pairs.fluctuations import mean_attraction, relief
 from ectjax.pairs.lone_pairs import lone_pair_moments, whole_bonds
-from ectjax.pairs.orbitals import MOMENTS, Orbitals, bond_shapes, resonance_argument, shared
+from ectjax.pairs.orbitals import MOMENTS, Orbitals, bond_shapes, further_bonds, resonance_argument, shared
 from ectjax.pairs.polarization import Polarizable, surroundings, unit_fields
 from ectjax.pairs.terms import BondShapes, PairSums, PairTerms, UnitFields
 from ectjax.radial.spline import reciprocal_values, table_values
@@ -70,6 +70,7 @@ class Terms(eqx.Module):
     resonance: Float[Array, "N C S S"]
     embedding: EmbeddingTable
     orbitals: Orbitals | None
+    further_bonds: Float[Array, " N"] | None
     attraction: Float[Array, " N"] | None
     polarizable: Polarizable | None
     carriers: Carriers | None
@@ -98,7 +99,7 @@ def geometry_terms(model: Model, system: System) -> Terms:
     if model.bonding is None:
         return terms_of(model, system, PairTerms(i, j, *functions), coulomb, screening)
     vectors = pair_vectors(system.positions, system.cell, system.neighbors)
-    shapes, exchange, interaction = _bonds(model.bonding, system, species, places, vectors)
+    shapes, further, exchange, interaction = _bonds(model.bonding, system, species, places, vectors)
     attraction = mean_attraction((i, j), exchange, interaction, species.shape[0])
     fields, polarizable = _fields(model, system, species, places, vectors, exchange)
     pushes, compressible = _pushes(model, system, species, places)
@@ -106,11 +107,12 @@ def geometry_terms(model: Model, system: System) -> Terms:
     if model.most_charge > 1:
         charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
         carriers = Carriers.prepare((i, j), exchange, charge, model.state_mask[species] & real[:, None])
-    return terms_of(model, system, pairs, coulomb, screening, attraction, polarizable, carriers, compressible)
+    return terms_of(model, system, pairs, coulomb, screening, further, attraction, polarizable, carriers, compressible)
 
 
 def _bonds(bonding: Bonding, system: System, species, places: PairPlaces, vectors):
-    """Shapes of the bonds of a geometry; in what measure pairs exchange electrons (P,), and J of each in eV/e² (P,)."""
+    """Shapes of the bonds of a geometry; how many further bonds atoms can have (N,); in what measure pairs exchange
+    electrons (P,), and J of each in eV/e² (P,)."""
     i, j, mask = system.neighbors.i, system.neighbors.j, system.neighbors.mask
     orbitals = bonding.orbitals
     at_i, at_j, interaction = (jnp.where(mask, x, 0.0) for x in bonding.functions(places))
@@ -118,7 +120,8 @@ def _bonds(bonding: Bonding, system: System, species, places: PairPlaces, vector
     left = shared(orbitals, (i, j), species, exchange, mask)
     couplings = left * exchange[0], left * exchange[1]
     shapes = bond_shapes(orbitals, species[i], species[j], vectors, places.distance, couplings)
-    return BondShapes(*shapes, orbitals.open[species]), exchange[0] + exchange[1], interaction
+    further = further_bonds((i, j), couplings, len(species))
+    return BondShapes(*shapes, orbitals.open[species]), further, exchange[0] + exchange[1], interaction
 
 
 def _fields(model: Model, system: System, species, places: PairPlaces, vectors, exchange):
@@ -156,6 +159,7 @@ def terms_of(
     pairs,
     coulomb,
     screening: Screening,
+    further=None,
     attraction=None,
     polarizable=None,
     carriers=None,
@@ -176,6 +180,7 @@ def terms_of(
         resonance=jnp.where(real[:, None, None, None], model.resonance[species], 0.0),
         embedding=model.embedding,
         orbitals=None if model.bonding is None else model.bonding.orbitals.at(species),
+        further_bonds=further,
         attraction=attraction,
         polarizable=polarizable,
         carriers=carriers,
@@ -213,14 +218,17 @@ def charge_screening(system: System, distances: Float[Array, " P"]) -> Screening
 
 
 def resonance_strength(
-    background: Float[Array, " N *K"], orbitals: Orbitals | None = None, electrons: int = 1
+    background: Float[Array, " N *K"],
+    orbitals: Orbitals | None = None,
+    further: Float[Array, " N"] | None = None,
+    electrons: int = 1,
 ) -> Float[Array, "N C"]:
     """g = √(ρ̄ + δ) − √δ, zero for an isolated atom, of finite slope everywhere; with bonding orbitals
     `resonance_argument` of the background's moments takes the place of ρ̄, in each channel."""
     if orbitals is None:
         argument = background[:, None]
     else:
-        argument = resonance_argument(_moments(background, orbitals), orbitals, electrons)
+        argument = resonance_argument(_moments(background, orbitals), orbitals, further, electrons)
     return jnp.sqrt(argument + RESONANCE_SOFTENING) - RESONANCE_SOFTENING**0.5
 
 
@@ -239,7 +247,7 @@ def _couplings(terms: Terms) -> Float[Array, "N C S S"]:
 def _strengths(background: Float[Array, " N *K"], terms: Terms) -> Float[Array, "N C"]:
     """g for κ, and for lone pairs their moments along the field, in eV: factors of `_couplings`."""
     electrons = 1 if terms.orbitals is None else terms.resonance.shape[1] // terms.orbitals.most.shape[1]
-    strength = resonance_strength(background, terms.orbitals, electrons)
+    strength = resonance_strength(background, terms.orbitals, terms.further_bonds, electrons)
     if terms.polarizable is None or terms.polarizable.external is None:
         return strength
     assert terms.orbitals is not None

@@ -80,8 +80,9 @@ def test_every_element_to_krypton_has_its_charge_states_and_excitations():
     for symbol in SYMBOLS[1:36]:
         labels = set(recipes(symbol))
         assert {"0", "+1", "+2", "0*"} <= labels
-    for symbol in "Al Ga Sc Ti V Cr Fe Co".split():
+    for symbol in "B Al Si P Ga Sc Ti V Cr Fe Co".split():
         assert "+3" in recipes(symbol)
+    assert recipes("Si")["+4"].configuration == recipes("Ne")["0"].configuration
     for symbol in ("O", "S"):
         assert not recipes(symbol)["-2"].bound
 

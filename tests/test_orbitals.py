@@ -18,9 +18,11 @@ from ectjax.pairs.orbitals import (
     CAP_SHARPNESS,
     NODES,
     SATURATION,
+    UNLIMITED,
     Orbitals,
     bond_shapes,
     electron_pairs,
+    further_bonds,
     resonance_argument,
     shared,
 )
@@ -162,7 +164,8 @@ def test_an_atom_of_two_bonds_prefers_them_bent():
 
 def test_ions_that_are_closed_shells_exchange_no_electrons(model):
     """Sodium and fluoride ions: F⁻ gives to Na⁺ and to no F⁻, Na⁺ has nothing to take in a channel of its own, and
-    neutral atoms see everyone."""
+    neutral atoms see everyone. Sodium does not divide itself here, so that a third atom changes only who is open."""
+    model = eqx.tree_at(lambda m: m.bonding.orbitals.bonds, model, jnp.full(len(NUMBERS), UNLIMITED))
     places = np.array([[0, 0, 0], [2.0, 0, 0], [0, 2.0, 0]])
 
     def strengths(numbers, charges):
@@ -188,17 +191,35 @@ def test_bonds_that_each_move_an_electron_make_a_ladder():
     directions = {1: [[0, 0, 1.0]], 2: [[1.0, 0, 0], [0, 1.0, 0]]}
     for count, vectors in directions.items():
         # at oxygen the s orbital hardly bonds: neighbours at a right angle have an orbital each
-        atom = orbitals.at(jnp.asarray([1]))
-        squares = np.asarray(resonance_argument(_moments(orbitals, 1, [0] * count, np.asarray(vectors)), atom, count))
+        atom, further = orbitals.at(jnp.asarray([1])), jnp.asarray([count - 1.0])
+        moments = _moments(orbitals, 1, [0] * count, np.asarray(vectors))
+        squares = np.asarray(resonance_argument(moments, atom, further, count))
         couplings = np.sqrt(squares.reshape(count, 2)[:, 0])
         chain = np.diag(-couplings, 1)
         lowest = np.linalg.eigvalsh(chain + chain.T)[0]
         assert lowest == pytest.approx(-count * t, rel=0.12 if count > 1 else 1e-6)
-    alone = resonance_argument(
-        _moments(orbitals, 2, [0], np.array([[0.0, 0.0, 1.0]])), orbitals.at(jnp.asarray([2])), 3
-    )
-    second, third = np.asarray(alone).reshape(3, 2)[1:] / np.asarray(alone)[0, :2]
-    assert np.all(np.abs(second) < 1e-6) and np.all((third > 0) & (third < 0.04))
+    single = _moments(orbitals, 2, [0], np.array([[0.0, 0.0, 1.0]]))
+    # one orbital, whatever the neighbours; three orbitals, but all bonds to the same neighbour
+    sides = _orbitals([1, 8, 6], [0.0, 0.6, 0.6], tau=0.0)
+    double = _moments(sides, 2, [1], np.array([[0.0, 0.0, 1.0]]))
+    for moments, further in ((single, 1.0), (double, 0.0)):
+        found = resonance_argument(moments, orbitals.at(jnp.asarray([2])), jnp.asarray([further]), 3)
+        second, third = np.asarray(found).reshape(3, 2)[1:] / np.asarray(found)[0, :2]
+        assert np.all(np.abs(second) < 1e-6) and np.all((third > 0) & (third < 0.04))
+    both = np.asarray(resonance_argument(double, orbitals.at(jnp.asarray([2])), jnp.asarray([1.0]), 2)).reshape(2, 2)
+    assert np.all(both[1] > 0.5 * both[0])
+
+
+def test_further_bonds_by_the_number_of_neighbours():
+    """4/3 (Σ t)²/Σ t² − 1: 4n/3 − 1 of n equal neighbours, nothing where none is; finite slopes everywhere."""
+    i, j = jnp.asarray([0, 0, 0]), jnp.asarray([1, 2, 3])
+    at_i, at_j = jnp.asarray([0.1, 0.1, 0.2]), jnp.asarray([0.3, 0.01, 0.02])
+    found = further_bonds((i, j), (at_i, at_j), 5)
+    np.testing.assert_allclose(found, [4 / 3 * 0.16 / 0.06 - 1.0, 1 / 3, 1 / 3, 1 / 3, 0.0], rtol=1e-9)
+    equal = further_bonds((i, j), (jnp.full(3, 0.2), at_j), 4)
+    assert float(equal[0]) == pytest.approx(3.0, rel=1e-9)
+    slopes = jax.jacfwd(lambda x: further_bonds((i, j), (x, x), 5))(jnp.zeros(3))
+    assert np.all(np.isfinite(slopes))
 
 
 def test_electrons_are_told_apart_by_the_charges_they_join():
@@ -211,9 +232,10 @@ def test_electrons_are_told_apart_by_the_charges_they_join():
         assert {tuple(map(int, x)) for x in np.argwhere(np.triu(found & near, 1))} == expected
 
 
-def test_a_hydrogen_shared_by_two_has_little_left_for_each():
+@pytest.mark.parametrize("number", [1, 3, 19])
+def test_an_atom_of_one_valence_electron_shared_by_two_has_little_left_for_each(number):
     """Atoms H, O, O: t_HO = t_HO' = 0.2, so that x = 2 at hydrogen; each oxygen, with hydrogen alone, x = ½."""
-    orbitals = _orbitals([1, 8], [0.0, 0.0])
+    orbitals = _orbitals([number, 8], [0.0, 0.0])
     species, pairs = jnp.asarray([0, 1, 1, 0]), (jnp.asarray([0, 0, 0]), jnp.asarray([1, 2, 0]))
     bonding = jnp.asarray([0.2, 0.2, 0.0]), jnp.asarray([0.1, 0.1, 0.0])
     mask = jnp.asarray([True, True, False])

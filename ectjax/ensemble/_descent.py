@@ -20,7 +20,7 @@ from ectjax.ensemble._screening import preconditioner
 
 _MEMORY = 5  # pairs of steps and gradient changes
 _DAMPING = 0.9  # of the preconditioner, right within a factor of 2: errors shrink without a line search too
-_FLATTEST = 0.05  # eV, curvature along a step below which it teaches nothing
+_FLATTEST = 0.001  # eV, curvature along a step below which it teaches nothing
 _MAX_ROTATION = 0.7  # largest change of one atom's amplitude vector in one step
 _OVERSHOOT = 0.9  # slope at the end of a step in units of minus that at its start, from which on it is cut back
 _PATIENCE = 12  # steps in a row in which neither energy nor residual falls

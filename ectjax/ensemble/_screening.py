@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ectjax.units import COULOMB_EV_ANGSTROM
 
-_CURVATURE_FLOOR = 0.2  # eV, what smaller and negative local curvatures count as at least
+_CURVATURE_FLOOR = 0.05  # eV, what smaller and negative local curvatures count as at least
 _SAFE = 0.999  # largest part of an atom's susceptibility that its neighbours may screen; below 1, or directions turn
 _STRONGEST = {"open": 1.26, "periodic": 1.6}
 _BALANCINGS = 2  # scalings of rows; every one halves what rows miss, and smooth potentials feel the square of that

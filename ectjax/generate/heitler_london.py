@@ -43,7 +43,6 @@ from .states import Recipe, recipes
 REFERENCE = 0.05
 """Hartree, of the Thomas–Fermi overlap energy at which the factor is taken: about what it is in a salt's molecule."""
 ELEMENTS = SYMBOLS[:20]
-CHARGES = (-2, -1, 0, 1, 2)
 NEAREST, FARTHEST = 0.7, 16.0
 """Bohr, between which T is sought to be `REFERENCE`."""
 _SAVE_EVERY = 25
@@ -186,12 +185,12 @@ def factor(a: Ion, b: Ion) -> tuple[float, float]:
 
 
 def ions(symbols: Sequence[str]) -> list[Ion]:
-    """Ground states of charges −2 to +2 of elements, those with electrons."""
+    """Ground states of elements, of all charges that have electrons."""
     return [
         ion(symbol, recipe)
         for symbol in symbols
         for recipe in recipes(symbol).values()
-        if recipe.charge in CHARGES and not recipe.label.endswith("*") and recipe.electrons
+        if not recipe.label.endswith("*") and recipe.electrons
     ]
 
 

@@ -46,7 +46,8 @@ class Recipe:
 _NO_ANION = set("He Be Ne Mg Ar Ca Sc Ti Mn Zn Kr".split())
 """Unbound, or (Ca, Sc, Ti, below 0.2 eV and of disputed configuration) too weakly bound for these methods."""
 _UNBOUND_ANION = {"N"}
-_TRIPLY_CHARGED = set("Al Ga Sc Ti V Cr Fe Co".split())
+_HIGHEST = {"Si": 4} | dict.fromkeys("B Al P Ga Sc Ti V Cr Fe Co".split(), 3)
+"""Largest charge of an element's cations; 2 of all others."""
 _DIANION = {"O", "S"}  # crystals need them
 _CAGED = {"F": 1.926, "Cl": 2.3609}
 """Anions that are made compressed as well ("-1*", `caged`): R_e of the sodium molecule in Å (Huber and Herzberg)."""
@@ -85,8 +86,7 @@ def recipes(symbol: str) -> dict[str, Recipe]:
     z = NUMBERS[symbol]
     if z > 36:
         raise ValueError(f"no recipes for {symbol} yet; 'ectjax tables build' knows H to Kr")
-    charges = [0, -1, 1, 2]
-    charges += [3] * (symbol in _TRIPLY_CHARGED) + [-2] * (symbol in _DIANION)
+    charges = [0, -1, *range(1, _HIGHEST.get(symbol, 2) + 1)] + [-2] * (symbol in _DIANION)
     made: dict[str, Recipe] = {}
     for charge in charges:
         if charge > z or (charge == -1 and symbol in _NO_ANION):

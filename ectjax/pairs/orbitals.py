@@ -8,9 +8,9 @@ the neutral atom j, h_ij, in the window of i (cores are left out, `ectjax.pairs.
 
 with v_j of the n_j valence electrons unpaired, and O the likeness of the valence shells, of rms radii r: a wide
 orbital and a narrow one exchange little (O is 1 in models without polarisation, which leave the binding of salts to the
-resonance). Hydrogen has one bond to give: with t_jk = h_jk O_jk c_k the density of atom k
-at hydrogen atom j and x = Σ_k t_jk/t_ji, i gets the share ℓ_ij = [2/(1 + x⁴)]^¼, 1 where it is the only neighbour
-and 1/x among many. For other atoms ℓ = 1.
+resonance). Hydrogen and the alkali metals have one bond to give, their valence electron's: with t_jk = h_jk O_jk c_k
+the density of atom k at such an atom j and x = Σ_k t_jk/t_ji, i gets the share ℓ_ij = [2/(1 + x⁴)]^¼, 1 where it is
+the only neighbour and 1/x among many. For other atoms ℓ = 1.
 
 Two channels: where i gains an electron (its neutral state and its anions mix) j has to lose one, and what i gives back
 only a j that is no anion can take: the share 1 − Σ(anions) of j is open. Where i mixes with its cations, only the
@@ -33,11 +33,13 @@ energy Tr √M where k_c of k equal moments count is √(Tr M (k_c/k) k_c); here
     g = √(Tr M (k_c/k) k_c^τ),
 
 with τ above 1 where only one electron of an atom moves at a time in its ensemble of states. Where it has states of two
-charges, k_c bonds that each move one electron make a ladder: from n to n + 1 moved electrons
+charges, m bonds that each move one electron make a ladder: from n to n + 1 moved electrons
 
-    g_n = g √((n + 1)(k_c − n)/k_c),
+    g_n = g √((n + 1)(m − n)/m),
 
-so that an atom with a single bond, which moves one electron, does not become an ion of two charges.
+with m the smaller of k_c and of 4/3 for each of (Σ_j t_ij)²/Σ_j t_ij² neighbours (rounded where both are alike): two
+electrons between the same two atoms are less independent than their orbitals are. An atom with a single bond, which
+takes or gives one electron, does not become an ion of two charges.
 
 s, the powers in ℓ, in k_c and in O_ij and the root in c_j are common to all elements; π and τ are numbers of each.
 Densities in e/bohr³.
@@ -59,6 +61,9 @@ SATURATION = 1.4
 """τ of an element that has none of its own."""
 CAP_BELOW, CAP_SHARPNESS = 0.4, 4
 BONDS_LEFT_SOFTENING = 0.2
+BONDS_OF_NEIGHBOUR, NEIGHBOUR_SHARPNESS = 4 / 3, 8
+SMALLEST = 1e-3
+"""Far below it two numbers of further bonds, of which none is found to be the smaller, are taken for 0."""
 UNLIMITED = 1e6
 """Bonds of an atom that does not divide itself: so many that ℓ is 1."""
 SCREENING_FLOOR = 1e-9  # e/bohr³
@@ -126,7 +131,7 @@ class Orbitals(eqx.Module):
             pi=jnp.where(has_p > 0, pi, 0.0),
             tau=tau,
             source=jnp.asarray(np.sqrt(unpaired / electrons)),
-            bonds=jnp.asarray([1.0 if z == 1 else UNLIMITED for z in numbers]),
+            bonds=jnp.asarray([1.0 if n == 1 else UNLIMITED for n in electrons]),
             lone=jnp.where(has_p > 0, 2.0 * between * mixed, 0.0),
             without_pair=jnp.asarray(np.where(electrons < 5, 1.0 / np.maximum(electrons - 1, 1), 0.0)),
             most=jnp.asarray(most - CAP_BELOW),
@@ -183,18 +188,47 @@ def bond_shapes(
     return at(share_i, u, couplings[0]), at(share_j, -u, couplings[1])
 
 
-def resonance_argument(moments: Float[Array, "N C K"], orbitals: Orbitals, electrons: int = 1) -> Float[Array, "N EC"]:
+def further_bonds(
+    pairs: tuple[Int[Array, " P"], Int[Array, " P"]],
+    couplings: tuple[Float[Array, " P"], Float[Array, " P"]],
+    atoms: int,
+) -> Float[Array, " N"]:
+    """Bonds besides one that the neighbours of atoms allow (N,): `BONDS_OF_NEIGHBOUR` (Σ t)²/Σ t² − 1, and 0 where an
+    atom has no neighbour. `couplings` t at i and at j (P,), zero for padding."""
+    i, j = pairs
+
+    def total(at_i, at_j):
+        return jnp.zeros(atoms, at_i.dtype).at[i].add(at_i).at[j].add(at_j)
+
+    whole, same = total(*couplings) ** 2, total(*(t**2 for t in couplings))
+    return (BONDS_OF_NEIGHBOUR * whole - same) / (same + CROSSOVER**2)
+
+
+def resonance_argument(
+    moments: Float[Array, "N C K"], orbitals: Orbitals, further: Float[Array, " N"] | None = None, electrons: int = 1
+) -> Float[Array, "N EC"]:
     """g² in e/bohr³ of moments (N, C, K), of the first electron that moves in every channel (N, C), then of the second,
-    and so on: for the first Σ t where all bonds lie in one direction or meet s orbitals only."""
+    and so on: for the first Σ t where all bonds lie in one direction or meet s orbitals only. `further` is
+    `further_bonds`, for more electrons than one."""
     trace, used, capped = in_use(moments, orbitals)
     first = trace / used * capped ** (1 + orbitals.tau[:, None])
-    further = [first * (n + 1) * _bonds_left(capped, n) / capped for n in range(1, electrons)]
-    return jnp.concatenate([first, *further], axis=1)
+    if electrons == 1:
+        return first
+    assert further is not None
+    m = 1.0 + _smaller(capped - 1.0, further[:, None])
+    later = [first * (n + 1) * _bonds_left(m, n) / m for n in range(1, electrons)]
+    return jnp.concatenate([first, *later], axis=1)
 
 
-def _bonds_left(bonds: Float[Array, "N C"], moved: int) -> Float[Array, "N C"]:
-    """k_c − n, and smoothly 0 where an atom has fewer bonds (never fewer than one)."""
-    left = bonds - moved
+def _smaller(x, y):
+    """Of two positive numbers, rounded where they are alike: 0 where either is."""
+    p = NEIGHBOUR_SHARPNESS
+    return x * y / (x**p + y**p + SMALLEST**p) ** (1.0 / p)
+
+
+def _bonds_left(movable: Float[Array, "N C"], moved: int) -> Float[Array, "N C"]:
+    """m − n, and smoothly 0 where an atom has fewer bonds (never fewer than one)."""
+    left = movable - moved
     return left if moved < 2 else 0.5 * (left + jnp.sqrt(left**2 + BONDS_LEFT_SOFTENING**2))
 
 

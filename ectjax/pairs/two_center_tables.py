@@ -5,7 +5,7 @@ hundred distances carry them from 0.1 to 30 Bohr, and a quintic spline through t
 grid, for example the uniform one of the model's splines, to a relative 5e-6 (tests/test_two_center.py).
 
 `python -m ectjax.pairs.two_center_tables` rebuilds the shipped archive: three states of seventeen elements, compressed
-anions, and the states of two charges of the shipped sets.
+anions, and the states of two charges and more of the shipped sets.
 """
 
 import os
@@ -38,8 +38,10 @@ ARCHIVE_ELEMENTS = (
 ARCHIVE_STATES = ("-1", "0", "+1")
 DIVALENT = ("0", "+1", "+2")
 """States of an archived element that has no anion."""
-DOUBLE = {"O": ("-2",), "Si": ("+2",), "P": ("+2",), "S": ("-2", "+2")}
-"""States of two charges of the set `default`."""
+FURTHER = {
+    "B": ("+2", "+3"), "O": ("-2",), "Al": ("+2", "+3"), "Si": ("+2", "+3", "+4"), "P": ("+2", "+3"), "S": ("-2", "+2"),
+}  # fmt: skip
+"""States of two charges and more of the set `default`."""
 _SIGNS = np.array([1.0, -1.0, -1.0])
 
 
@@ -195,11 +197,11 @@ def shipped_archive() -> Path:
 def _archived(symbol: str, labels: Sequence[str]) -> list[str]:
     """The labels of an element's states that are archived: models with anions that give way ask for compressed ones."""
     chosen = ARCHIVE_STATES if "-1" in labels else DIVALENT
-    return [*chosen, *DOUBLE.get(symbol, ()), *([COMPRESSED] if COMPRESSED in labels else [])]
+    return [*chosen, *FURTHER.get(symbol, ()), *([COMPRESSED] if COMPRESSED in labels else [])]
 
 
 def build_archive(path: Path | None = None, jobs: int | None = None) -> tuple[Path, int]:
-    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`, or 0, +1, +2, of compressed anions and `DOUBLE`;
+    """Write all pairs of the -1, 0, +1 states of `ARCHIVE_ELEMENTS`, or 0, +1, +2, of compressed anions and `FURTHER`;
     returns the path and their count."""
     from ectjax.tables import load_element
 

@@ -24,7 +24,7 @@ it, `ectjax tables show EL` prints one element, `ectjax tables plot EL` draws it
 `ectjax tables build all --force --jobs 4` makes the whole set again (extra `generate`; hours); `ectjax tables build
 EL` one element. A state that fails is reported, leaves no trace in the files and does not stop the others; run the
 command again without `--force` to go on where it stopped. `ectjax tables compare FOLDER` puts another build beside the
-shipped files, state by state; all 207 states built a second time are in
+shipped files, state by state; 207 of the states built a second time are in
 `benchmarks/results/tables_rebuild.txt`: equal energies to 1.4e-4 eV, decays to 7e-5, densities to 0.0092 e, and none
 farther apart than half of what their fits may miss.
 
