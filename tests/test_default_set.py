@@ -20,7 +20,7 @@ def test_at_most_six_numbers_are_fitted():
     chosen = load_parameters("default")
     assert chosen.options["resonance"] == "orbitals" and chosen.options["polarization"] == "breathing"
     assert {(x["b"], x["m"]) for x in chosen.elements.values()} == {(0.0, 0.0)}
-    assert set(chosen.elements) == {"H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K"}
+    assert set(chosen.elements) == {"H", "Li", "C", "N", "O", "F", "Na", "Si", "P", "S", "Cl", "K"}
 
 
 def rock_salt(model, salt):
