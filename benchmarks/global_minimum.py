@@ -21,7 +21,7 @@ from ase.data import atomic_numbers, covalent_radii
 from ectjax import Model, Parameters, System, load_parameters, solve_weights
 from ectjax.ensemble import charge_range, equilibrate
 from ectjax.model import assemble, build_basis
-from ectjax.parameters.store import FIELDS
+from ectjax.parameters.store import ABSENT, FIELDS
 from ectjax.potential import ensemble_energy, geometry_terms
 from ectjax.system import open_system
 from ectjax.tables import available_elements
@@ -29,7 +29,7 @@ from ectjax.tables import available_elements
 ATOMS = 6
 KINDS = ("bonded", "stretched", "ionic", "charged")
 METALS, NONMETALS = ("Li", "Na", "Be", "Mg", "Al", "K", "Ca"), ("F", "Cl", "O", "H", "S", "Br")
-MIDDLING = {"a": 0.6, "b": 0.1, "sigma": 0.8, "kappa": 25.0, "m": 1.0, "anion": 1.0, "pi": 0.0}
+MIDDLING = ABSENT | {"a": 0.6, "b": 0.1, "sigma": 0.8, "kappa": 25.0, "m": 1.0}
 THRESHOLD = 1e-6  # eV
 
 

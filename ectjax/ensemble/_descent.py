@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from ectjax.ensemble._manifold import retract, tangent
 from ectjax.ensemble._multipliers import Multipliers
 from ectjax.ensemble._problem import EMPTY, Point, Problem, evaluate, first_order
-from ectjax.ensemble._screening import preconditioner
+from ectjax.ensemble._screening import FAR_FLOOR, NEAR_FLOOR, preconditioner
 
 _MEMORY = 5  # pairs of steps and gradient changes
 _DAMPING = 0.9  # of the preconditioner, right within a factor of 2: errors shrink without a line search too
@@ -87,7 +87,9 @@ def minimise(problem: Problem, amplitudes, *, tolerance, max_iterations: int) ->
 
     def propose(state: DescentState) -> DescentState:
         c, first, diagonal = state.amplitudes, state.first, state.diagonal
-        scale = preconditioner(problem.screening, c, first.normal, diagonal)
+        # far from the minimum a local curvature says little of the next step, and a long one ends in another basin
+        floor = jnp.clip(state.residual, NEAR_FLOOR, FAR_FLOOR)
+        scale = preconditioner(problem.screening, c, first.normal, diagonal, floor)
         # beside integer states μ is clipped, and the gradient has a part along the normal that no step can remove
         gradient = project(first.gradient, c, first)
         aim = state.memory.inverse_hessian(gradient, lambda v: _DAMPING * scale(project(v, c, first)))

@@ -20,6 +20,7 @@ from ectjax.ensemble._descent import before_any, minimise
 from ectjax.ensemble._manifold import tangent
 from ectjax.ensemble._moves import CANDIDATES, transfer_starts
 from ectjax.ensemble._problem import Problem, evaluate, first_order, recalled
+from ectjax.ensemble._screening import NEAR_FLOOR
 from ectjax.ensemble._screening import preconditioner as screened
 
 
@@ -40,7 +41,7 @@ def _solve(problem: Problem, amplitudes, right_hand_side, first, diagonal):
     # a preconditioner changes the path to the solution, not the solution: keep derivatives out of it
     c, normal, square, diagonal = jax.lax.stop_gradient((amplitudes, first.normal, first.normal_square, diagonal))
 
-    scale = screened(problem.screening, c, normal, diagonal)
+    scale = screened(problem.screening, c, normal, diagonal, NEAR_FLOOR)
 
     def preconditioner(v):
         inside = jnp.where(mask, tangent(v, c, normal, square), 0.0)

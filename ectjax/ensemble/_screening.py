@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ectjax.units import COULOMB_EV_ANGSTROM
 
-_CURVATURE_FLOOR = 0.05  # eV, what smaller and negative local curvatures count as at least
+NEAR_FLOOR, FAR_FLOOR = 0.05, 0.2  # eV, what smaller curvatures count as at least, near the minimum and far from it
 _SAFE = 0.999  # largest part of an atom's susceptibility that its neighbours may screen; below 1, or directions turn
 _STRONGEST = {"open": 1.26, "periodic": 1.6}
 _BALANCINGS = 2  # scalings of rows; every one halves what rows miss, and smooth potentials feel the square of that
@@ -63,14 +63,15 @@ def preconditioner(
     amplitudes: Float[Array, "N S"],
     normal: Float[Array, "N S"],
     diagonal: Float[Array, "N S"],
+    floor: Float[Array, ""] | float,
 ):
     """v → M⁻¹ v for tangential v (N, S): symmetric, positive semidefinite, tangential.
 
-    `normal` is the slope t of the charges, `diagonal` the local curvature in eV, whose size with a floor is D. The
+    `normal` is the slope t of the charges, `diagonal` the local curvature in eV, whose size is D, at least `floor`. The
     constraints are met in the metric of M, as its inverse on the tangent space wants: scaling first and projecting
     orthogonally afterwards misjudges an atom whose states have very different curvatures.
     """
-    diagonal = jnp.maximum(jnp.abs(diagonal), _CURVATURE_FLOOR)
+    diagonal = jnp.maximum(jnp.abs(diagonal), floor)
     weight = jnp.sum(amplitudes**2 / diagonal, axis=1, keepdims=True)
     weight = jnp.where(weight > 0, weight, 1.0)
 
