@@ -234,7 +234,7 @@ def test_electrons_are_told_apart_by_the_charges_they_join():
 
 @pytest.mark.parametrize("number", [1, 3, 19])
 def test_an_atom_of_one_valence_electron_shared_by_two_has_little_left_for_each(number):
-    """Atoms H, O, O: t_HO = t_HO' = 0.2, so that x = 2 at hydrogen; each oxygen, with hydrogen alone, x = ½."""
+    """Atoms H (Li, K), O, O: t_HO = t_HO' = 0.2, so that x = 2 at hydrogen; each oxygen, with it alone, x = ½."""
     orbitals = _orbitals([number, 8], [0.0, 0.0])
     species, pairs = jnp.asarray([0, 1, 1, 0]), (jnp.asarray([0, 0, 0]), jnp.asarray([1, 2, 0]))
     bonding = jnp.asarray([0.2, 0.2, 0.0]), jnp.asarray([0.1, 0.1, 0.0])
