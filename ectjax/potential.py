@@ -99,19 +99,20 @@ def geometry_terms(model: Model, system: System) -> Terms:
     if model.bonding is None:
         return terms_of(model, system, PairTerms(i, j, *functions), coulomb, screening)
     vectors = pair_vectors(system.positions, system.cell, system.neighbors)
-    shapes, further, exchange, interaction = _bonds(model.bonding, system, species, places, vectors)
+    shapes, couplings, exchange, interaction = _bonds(model.bonding, system, species, places, vectors)
     attraction = mean_attraction((i, j), exchange, interaction, species.shape[0])
     fields, polarizable = _fields(model, system, species, places, vectors, exchange)
     pushes, compressible = _pushes(model, system, species, places)
-    pairs, carriers = PairTerms(i, j, *functions, shapes, fields, pushes), None
+    pairs, further, carriers = PairTerms(i, j, *functions, shapes, fields, pushes), None, None
     if model.most_charge > 1:
+        further = further_bonds((i, j), couplings, species.shape[0])
         charge = jnp.where(real[:, None], model.state_charge[species], 0.0)
         carriers = Carriers.prepare((i, j), exchange, charge, model.state_mask[species] & real[:, None])
     return terms_of(model, system, pairs, coulomb, screening, further, attraction, polarizable, carriers, compressible)
 
 
 def _bonds(bonding: Bonding, system: System, species, places: PairPlaces, vectors):
-    """Shapes of the bonds of a geometry; how many further bonds atoms can have (N,); in what measure pairs exchange
+    """Shapes of the bonds of a geometry; couplings t at i and at j, each (P,); in what measure pairs exchange
     electrons (P,), and J of each in eV/e² (P,)."""
     i, j, mask = system.neighbors.i, system.neighbors.j, system.neighbors.mask
     orbitals = bonding.orbitals
@@ -120,8 +121,7 @@ def _bonds(bonding: Bonding, system: System, species, places: PairPlaces, vector
     left = shared(orbitals, (i, j), species, exchange, mask)
     couplings = left * exchange[0], left * exchange[1]
     shapes = bond_shapes(orbitals, species[i], species[j], vectors, places.distance, couplings)
-    further = further_bonds((i, j), couplings, len(species))
-    return BondShapes(*shapes, orbitals.open[species]), further, exchange[0] + exchange[1], interaction
+    return BondShapes(*shapes, orbitals.open[species]), couplings, exchange[0] + exchange[1], interaction
 
 
 def _fields(model: Model, system: System, species, places: PairPlaces, vectors, exchange):
