@@ -19,8 +19,9 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 
 from ectjax import Model, Parameters, System, load_parameters, solve_weights
+from ectjax.basis import build_basis
 from ectjax.ensemble import charge_range, equilibrate
-from ectjax.model import assemble, build_basis
+from ectjax.model import assemble
 from ectjax.parameters.store import ABSENT, FIELDS
 from ectjax.potential import ensemble_energy, geometry_terms
 from ectjax.system import open_system

@@ -7,8 +7,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from ectjax.basis import DEFAULT_CUTOFF, Basis, build_basis
 from ectjax.compilation import QUICK, compiled
-from ectjax.model import DEFAULT_CUTOFF, Basis, Model, Parameters, assemble, build_basis, cast
+from ectjax.model import Model, Parameters, assemble, cast
 from ectjax.parameters import ParameterSet, load_parameters
 from ectjax.parameters.store import FIELDS, OPTIONS
 

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ectjax.basis import SWITCH_FRACTION
 from ectjax.coulomb import DirectCoulomb
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
-from ectjax.model import RESONANCE_SOFTENING, SWITCH_FRACTION, Bonding, Model, PairPlaces
+from ectjax.model import RESONANCE_SOFTENING, Bonding, Model, PairPlaces
 from ectjax.neighbors import Neighbors, computed_once, pair_distances, pair_vectors
 from ectjax.pairs.carriers import Carriers
 from ectjax.pairs.compression import Compressible, Pushes

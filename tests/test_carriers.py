@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from systems import force_error, padded_cluster
 
-from ectjax.model import Parameters, assemble, build_basis, cast
+from ectjax.basis import build_basis
+from ectjax.model import Parameters, assemble, cast
 from ectjax.pairs.carriers import WIDTH, Carriers, _beyond
 from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms
 from ectjax.units import HARTREE_IN_EV

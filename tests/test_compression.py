@@ -11,7 +11,8 @@ from scipy.optimize import minimize_scalar
 from systems import padded_cluster, weights_of_states
 
 from ectjax import build_system, calculate
-from ectjax.model import Parameters, assemble, build_basis, cast
+from ectjax.basis import build_basis
+from ectjax.model import Parameters, assemble, cast
 from ectjax.pairs.compression import WIDTH, Compressible
 from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms, potential_energy, push_of
 from ectjax.tables import load_element

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from ectjax import Parameters, load_model
+from ectjax.basis import build_basis
 from ectjax.embedding import EmbeddingTable, baskes, baskes_combination, baskes_projection, concordance
 from ectjax.embedding.concordance import bond_density, range_nodes
 from ectjax.embedding.daw import daw_components
 from ectjax.fitting.objective import pair_energy
-from ectjax.model import assemble, build_basis
+from ectjax.model import assemble
 from ectjax.tables import load_element
 
 

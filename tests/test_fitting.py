@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from ectjax import load_model
+from ectjax.basis import build_basis
 from ectjax.fitting.config import read_config
 from ectjax.fitting.crystals import crystal_data, crystal_predictions, read_crystals
 from ectjax.fitting.curves import read_diatomics
@@ -28,7 +29,7 @@ from ectjax.fitting.objective import (
 )
 from ectjax.fitting.run import _Checkpoint, run_fit, training_weights, validation_of
 from ectjax.fitting.train import Free, _value_and_jacobian, fit
-from ectjax.model import Parameters, assemble, build_basis
+from ectjax.model import Parameters, assemble
 from ectjax.parameters.store import FIELDS
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ectjax import build_system, calculate
-from ectjax.model import Parameters, assemble, build_basis, cast
+from ectjax.basis import build_basis
+from ectjax.model import Parameters, assemble, cast
 from ectjax.pairs.fluctuations import mean_attraction, relief, unit_transfer
 from ectjax.potential import ensemble_energy, geometry_terms
 from ectjax.units import COULOMB_EV_ANGSTROM

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from systems import ATOMS, force_error, padded_cluster, random_cluster, random_crystal, stress_error
 
 from ectjax import build_system, calculate
-from ectjax.model import Parameters, assemble, build_basis, cast
+from ectjax.basis import build_basis
+from ectjax.model import Parameters, assemble, cast
 from ectjax.native import native_tables
 from ectjax.pairs.lone_pairs import lone_pair_moments
 from ectjax.pairs.orbitals import (

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ectjax.model import build_basis
+from ectjax.basis import build_basis
 from ectjax.pairs.closed_shells import EXPONENT
 from ectjax.tables.overlap_factors import overlap_factor, read_rows
 

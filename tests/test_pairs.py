@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ectjax.model import Parameters, assemble, build_basis, cast, distance_knots
+from ectjax.basis import build_basis, distance_knots
+from ectjax.model import Parameters, assemble, cast
 from ectjax.pairs.background import background_table, bessel_kernel
 from ectjax.pairs.coulomb_overlap import penetration_table
 from ectjax.pairs.fourier import k_grid, k_max_of

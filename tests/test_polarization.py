@@ -11,8 +11,9 @@ from systems import weights_of_states
 
 from ectjax import build_system
 from ectjax.analysis.response import perturbed
+from ectjax.basis import build_basis
 from ectjax.fitting.config import read_config
-from ectjax.model import Parameters, assemble, build_basis, cast
+from ectjax.model import Parameters, assemble, cast
 from ectjax.pairs.polarization import ORDER, damping
 from ectjax.potential import dipole_moment, ensemble_energy, geometry_terms, potential_energy
 from ectjax.units import BOHR_IN_ANGSTROM, COULOMB_EV_ANGSTROM

@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import quad
 
 import ectjax.pairs.two_center_tables as tables_module
+from ectjax.basis import DEFAULT_STATES
 from ectjax.embedding import daw_components
 from ectjax.embedding.functionals import pw92_energy_density
-from ectjax.model import DEFAULT_STATES
 from ectjax.pairs.compression import COMPRESSED
 from ectjax.pairs.two_center import two_center_components
 from ectjax.pairs.two_center_store import cache_folder, density_key, pair_key, write_archive

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ectjax.model import Parameters, assemble, build_basis
+from ectjax.basis import build_basis
+from ectjax.model import Parameters, assemble
 from ectjax.pairs.two_center import two_center_components
 from ectjax.potential import ensemble_energy, geometry_terms
 from ectjax.system import build_system

@@ -4,12 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ectjax.files import read_utf8
-from ectjax.fitting.crystals import RockSalt, read_crystals
-from ectjax.fitting.curves import Diatomic, further_diatomics, read_diatomics
-from ectjax.fitting.molecules import Molecule, read_distorted, read_molecules, read_structures
-from ectjax.model import (
-    BOUNDS,
+from ectjax.basis import (
     DEFAULT_CUTOFF,
     DEFAULT_STATES,
     EMBEDDING_FORMS,
@@ -18,6 +13,11 @@ from ectjax.model import (
     RESONANCE_FORMS,
     states_of,
 )
+from ectjax.files import read_utf8
+from ectjax.fitting.crystals import RockSalt, read_crystals
+from ectjax.fitting.curves import Diatomic, further_diatomics, read_diatomics
+from ectjax.fitting.molecules import Molecule, read_distorted, read_molecules, read_structures
+from ectjax.model import BOUNDS
 from ectjax.parameters import load_parameters
 from ectjax.tables import available_elements, load_element
 

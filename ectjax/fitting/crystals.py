@@ -11,8 +11,9 @@ from ase.build import bulk
 from ase.symbols import string2symbols
 from jaxtyping import Array
 
+from ectjax.basis import Basis
 from ectjax.calculate import strained
-from ectjax.model import Basis, Model, Parameters, assemble
+from ectjax.model import Model, Parameters, assemble
 from ectjax.potential import System, potential_energy
 from ectjax.system import build_system
 

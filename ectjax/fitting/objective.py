@@ -9,12 +9,13 @@ from ase import Atoms
 from ase.data import covalent_radii
 from jaxtyping import Array
 
+from ectjax.basis import Basis
 from ectjax.compilation import QUICK, compiled
 from ectjax.fitting.crystals import CrystalData, crystal_predictions
 from ectjax.fitting.curves import Diatomic
 from ectjax.fitting.molecules import Molecule
 from ectjax.fitting.padded import PaddedCalculator, relax
-from ectjax.model import Basis, Model, Parameters, assemble
+from ectjax.model import Model, Parameters, assemble
 from ectjax.potential import dipole_moment, potential_energy
 from ectjax.system import open_system
 from ectjax.units import HARTREE_IN_EV

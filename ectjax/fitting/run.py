@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ectjax.basis import Basis, build_basis
 from ectjax.files import replacing
 from ectjax.fitting.config import OPTIONAL, FitConfig
 from ectjax.fitting.crystals import crystal_data
@@ -24,7 +25,7 @@ from ectjax.fitting.objective import (
 )
 from ectjax.fitting.train import Fit, fit
 from ectjax.load import assemble_once
-from ectjax.model import Basis, Model, Parameters, build_basis
+from ectjax.model import Model, Parameters
 from ectjax.pairs.orbitals import SATURATION
 from ectjax.parameters import ParameterSet, load_parameters
 from ectjax.parameters.store import FIELDS, OPTIONS

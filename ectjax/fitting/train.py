@@ -10,9 +10,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import least_squares
 
+from ectjax.basis import Basis
 from ectjax.compilation import LIGHT, compiled
 from ectjax.fitting.objective import Data, Weights, residuals
-from ectjax.model import BOUNDS, Basis, Parameters
+from ectjax.model import BOUNDS, Parameters
 
 
 class Fit(NamedTuple):

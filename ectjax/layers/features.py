@@ -4,10 +4,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ectjax.basis import Basis
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.layers.corrections import Corrections, corrected
 from ectjax.layers.shells import ShellTable, shell_densities
-from ectjax.model import Basis, Model, Parameters, assemble
+from ectjax.model import Model, Parameters, assemble
 from ectjax.potential import (
     System,
     atomic_energies,

@@ -7,12 +7,13 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
+from ectjax.basis import Basis
 from ectjax.layers.bounded import bounded, unbounded
 from ectjax.layers.doors import Doors
 from ectjax.layers.features import Tables, assembled
 from ectjax.layers.shells import RADII
 from ectjax.layers.source import load_source
-from ectjax.model import Basis, Model, Parameters
+from ectjax.model import Model, Parameters
 from ectjax.parameters import ParameterSet
 
 

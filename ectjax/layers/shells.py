@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ectjax.model import SWITCH_FRACTION, Model
+from ectjax.basis import SWITCH_FRACTION
+from ectjax.model import Model
 from ectjax.neighbors import pair_distances
+from ectjax.pairs.sums import over_neighbours
 from ectjax.potential import System
 from ectjax.radial.spline import locate, polynomial, spline_coefficients
 from ectjax.radial.switching import smoothstep
@@ -82,5 +84,4 @@ def shell_densities(table: ShellTable, system: System, weights: Float[Array, "N 
     i, j = system.neighbors.i, system.neighbors.j
     at_i = jnp.einsum("psr,ps->pr", table(species[j], distances), weights[j], precision="highest")
     at_j = jnp.einsum("psr,ps->pr", table(species[i], distances), weights[i], precision="highest")
-    zero = jnp.zeros((weights.shape[0], len(table.radii)), weights.dtype)
-    return zero.at[i].add(at_i).at[j].add(at_j)
+    return over_neighbours((i, j), at_i, at_j, len(weights))

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ectjax.basis import Basis
 from ectjax.layers.features import Tables, prefactor_table
 from ectjax.layers.shells import RADII, ShellTable
 from ectjax.load import basis_of, basis_symbols, load_model, parameters_of
-from ectjax.model import Basis, Model, Parameters, cast
+from ectjax.model import Model, Parameters, cast
 from ectjax.parameters import ParameterSet, load_parameters
 
 

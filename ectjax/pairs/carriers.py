@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ectjax.pairs.fluctuations import FLOOR
+from ectjax.pairs.sums import over_neighbours
 from ectjax.units import HARTREE_IN_EV
 
 WIDTH = 0.05
@@ -44,7 +45,7 @@ class Carriers(eqx.Module):
     ) -> "Carriers":
         """`exchange` (P,) as in `fluctuations.neighbour_mean`, zero for padding; charges of the states (N, S)."""
         i, j = pairs
-        total = jnp.zeros(len(charge), exchange.dtype).at[i].add(exchange).at[j].add(exchange) + FLOOR
+        total = over_neighbours(pairs, exchange, exchange, len(charge)) + FLOOR
         return cls(
             pairs=pairs,
             shares=(exchange / total[i], exchange / total[j]),

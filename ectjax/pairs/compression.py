@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ectjax.pairs.sums import over_neighbours
 from ectjax.tables import AtomicState, Element
 
 FREE, COMPRESSED = "-1", "-1*"
@@ -94,15 +95,14 @@ class Pushes(eqx.Module):
     def pushes(self, i, j, weights: Float[Array, "N S"]) -> Float[Array, "N 1"]:
         """P of all atoms."""
         w = weights.T
-        zero = jnp.zeros(weights.shape[0], weights.dtype)
         from_j, from_i = jnp.sum(self.at_i * w[:, j], axis=0), jnp.sum(self.at_j * w[:, i], axis=0)
-        return zero.at[i].add(from_j).at[j].add(from_i)[:, None]
+        return over_neighbours((i, j), from_j, from_i, len(weights))[:, None]
 
     def around(self, i, j, pressure: Float[Array, "N 1"]) -> Float[Array, "N S"]:
         """What every state of an atom adds to the pushes on the others, times the energy's derivatives in these."""
-        zero, p = jnp.zeros(len(pressure), pressure.dtype), pressure[:, 0]
-        at_i, at_j = p[j] * self.at_j, p[i] * self.at_i
-        return jnp.stack([zero.at[i].add(x).at[j].add(y) for x, y in zip(at_i, at_j, strict=True)], axis=1)
+        p = pressure[:, 0]
+        rows = zip(p[j] * self.at_j, p[i] * self.at_i, strict=True)
+        return jnp.stack([over_neighbours((i, j), x, y, len(p)) for x, y in rows], axis=1)
 
 
 class Compressible(eqx.Module):

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ectjax.pairs.sums import over_neighbours
+
 FLOOR = 1e-9
 """e/bohr³; where the densities of all neighbours are far below it, no partner is near and J_i vanishes."""
 
@@ -42,11 +44,8 @@ def neighbour_mean(
     """Σ_j p_ij x_ij (N, …) of values that every pair has for i and for j (P, …); `exchange` (P,) is the density of the
     two atoms that bonds, of each at the other, in e/bohr³, zero for padding."""
     weight = exchange.reshape(-1, *(1,) * (at_i.ndim - 1))
-
-    def gathered(first, second):
-        return jnp.zeros((atoms, *first.shape[1:]), first.dtype).at[pairs[0]].add(first).at[pairs[1]].add(second)
-
-    return gathered(weight * at_i, weight * at_j) / (gathered(weight, weight) + FLOOR)
+    whole = over_neighbours(pairs, weight, weight, atoms) + FLOOR
+    return over_neighbours(pairs, weight * at_i, weight * at_j, atoms) / whole
 
 
 def mean_attraction(

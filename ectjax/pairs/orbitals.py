@@ -51,6 +51,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ectjax.pairs.sums import over_neighbours
 from ectjax.pairs.valence import bonds, valence
 from ectjax.tables import parse_label
 from ectjax.units import BOHR_IN_ANGSTROM
@@ -156,7 +157,7 @@ def shared(
     bonds = orbitals.bonds[species]
     floor = jnp.where(mask, SCREENING_FLOOR, 0.0)
     at_i, at_j = (x + floor for x in bonding)
-    total = jnp.zeros(species.shape[0], at_i.dtype).at[i].add(at_i).at[j].add(at_j)
+    total = over_neighbours(pairs, at_i, at_j, species.shape[0])
 
     def left(of, own):
         p = CAP_SHARPNESS
@@ -195,12 +196,8 @@ def further_bonds(
 ) -> Float[Array, " N"]:
     """Bonds besides one that the neighbours of atoms allow (N,): `BONDS_OF_NEIGHBOUR` (Σ t)²/Σ t² − 1, and 0 where an
     atom has no neighbour. `couplings` t at i and at j (P,), zero for padding."""
-    i, j = pairs
-
-    def total(at_i, at_j):
-        return jnp.zeros(atoms, at_i.dtype).at[i].add(at_i).at[j].add(at_j)
-
-    whole, same = total(*couplings) ** 2, total(*(t**2 for t in couplings))
+    whole = over_neighbours(pairs, *couplings, atoms) ** 2
+    same = over_neighbours(pairs, *(t**2 for t in couplings), atoms)
     return (BONDS_OF_NEIGHBOUR * whole - same) / (same + CROSSOVER**2)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ectjax.pairs.compression import Pushes
+from ectjax.pairs.sums import over_neighbours
 
 
 class PairSums(Protocol):
@@ -43,20 +44,18 @@ class BondShapes(eqx.Module):
 
     def moments(self, i, j, weights: Float[Array, "N S"]) -> Float[Array, "N CK"]:
         """Moments of all atoms, channel by channel."""
-        zero = jnp.zeros((weights.shape[0], len(self.at_i)), weights.dtype)
 
         def channel(ready):
-            return zero.at[i].add((self.at_i * ready[j]).T).at[j].add((self.at_j * ready[i]).T)
+            return over_neighbours((i, j), (self.at_i * ready[j]).T, (self.at_j * ready[i]).T, len(weights))
 
         return jnp.concatenate([channel(x) for x in jnp.einsum("ncs,ns->cn", self.open, weights)], axis=1)
 
     def around(self, i, j, pressure: Float[Array, "N CK"]) -> Float[Array, "N S"]:
         """What every state of an atom adds to the moments of the others, times the energy's derivatives in these."""
-        zero = jnp.zeros(len(pressure), pressure.dtype)
 
         def channel(p):
             to_i, to_j = jnp.sum(p[j].T * self.at_j, axis=0), jnp.sum(p[i].T * self.at_i, axis=0)
-            return zero.at[i].add(to_i).at[j].add(to_j)
+            return over_neighbours((i, j), to_i, to_j, len(p))
 
         parts = [channel(p) for p in jnp.split(pressure, self.open.shape[1], axis=1)]
         return jnp.einsum("cn,ncs->ns", jnp.stack(parts), self.open)
@@ -71,13 +70,12 @@ class UnitFields(eqx.Module):
     def fields(self, i, j, weights: Float[Array, "N S"]) -> Float[Array, "N 3"]:
         """Fields of the mean charges at all atoms."""
         charges = jnp.sum(weights * self.charge, axis=1)
-        zero = jnp.zeros((weights.shape[0], 3), weights.dtype)
-        return zero.at[i].add((self.at_i * charges[j]).T).at[j].add(-(self.at_i * charges[i]).T)
+        return over_neighbours((i, j), (self.at_i * charges[j]).T, -(self.at_i * charges[i]).T, len(weights))
 
     def around(self, i, j, pressure: Float[Array, "N 3"]) -> Float[Array, "N S"]:
         """What every state of an atom adds to the fields at the others, times the energy's derivatives in these."""
         to_i, to_j = -jnp.sum(pressure[j].T * self.at_i, axis=0), jnp.sum(pressure[i].T * self.at_i, axis=0)
-        return self.charge * jnp.zeros(len(pressure), pressure.dtype).at[i].add(to_i).at[j].add(to_j)[:, None]
+        return self.charge * over_neighbours((i, j), to_i, to_j, len(pressure))[:, None]
 
 
 class PairTerms(eqx.Module):
@@ -98,8 +96,7 @@ class PairTerms(eqx.Module):
         w = weights.T
         from_j = jnp.sum(self.density_at_i * w[:, self.j], axis=0)
         from_i = jnp.sum(self.density_at_j * w[:, self.i], axis=0)
-        zero = jnp.zeros(weights.shape[0], weights.dtype)
-        density = zero.at[self.i].add(from_j).at[self.j].add(from_i)
+        density = over_neighbours((self.i, self.j), from_j, from_i, len(weights))
         if self.shapes is None:
             return density
         columns = [density[:, None], self.shapes.moments(self.i, self.j, weights)]
@@ -116,8 +113,7 @@ class PairTerms(eqx.Module):
     def atomic_energies(self, weights):
         """As `PairSums.atomic_energies`."""
         pair = 0.5 * jnp.sum(self._state_energies(weights), axis=(0, 1))
-        zero = jnp.zeros(weights.shape[0], weights.dtype)
-        return zero.at[self.i].add(pair).at[self.j].add(pair)
+        return over_neighbours((self.i, self.j), pair, pair, len(weights))
 
     def around(self, weights, pressure):
         """As `PairSums.around`."""
@@ -126,10 +122,9 @@ class PairTerms(eqx.Module):
         pressure_i, pressure_j = density_pressure[i], density_pressure[j]
         at_i = jnp.sum(self.interaction * w[None, :, j], axis=1) + pressure_j * self.density_at_j
         at_j = jnp.sum(self.interaction * w[:, None, i], axis=0) + pressure_i * self.density_at_i
-        zero = jnp.zeros(
-            weights.shape[0], weights.dtype
-        )  # one state after the other: rows of states would be scattered one by one
-        own = jnp.stack([zero.at[i].add(x).at[j].add(y) for x, y in zip(at_i, at_j, strict=True)], axis=1)
+        # one state after the other: rows of states would be scattered one by one
+        states = zip(at_i, at_j, strict=True)
+        own = jnp.stack([over_neighbours((i, j), x, y, len(weights)) for x, y in states], axis=1)
         if self.shapes is None:
             return own
         beyond = 1 + len(self.shapes.at_i) * self.shapes.open.shape[1]

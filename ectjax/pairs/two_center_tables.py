@@ -38,7 +38,7 @@ ARCHIVE_ELEMENTS = (
 ARCHIVE_STATES = ("-1", "0", "+1")
 DIVALENT = ("0", "+1", "+2")
 """States of an archived element that has no anion."""
-FURTHER = {"O": ("-2",), "Si": ("+2", "+3", "+4"), "P": ("+2", "+3"), "S": ("-2", "+2")}
+FURTHER = {"C": ("+2",), "N": ("+2",), "O": ("-2",), "Si": ("+2", "+3", "+4"), "P": ("+2", "+3"), "S": ("-2", "+2")}
 """States of two charges and more of the set `default`."""
 _SIGNS = np.array([1.0, -1.0, -1.0])
 
