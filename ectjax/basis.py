@@ -33,7 +33,6 @@ PAIR_FORMS = ("coulomb", "two_center", "heitler_london")
 EMBEDDING_FORMS = ("dft", "baskes")
 RESONANCE_FORMS = ("spherical", "orbitals")
 POLARIZATION_FORMS = ("none", "states", "breathing")
-SWITCH_FRACTION = 0.75
 KNOT_SPACING = 0.03  # Å: spline error of Rφ below 1e-6 eV Å beyond 0.4 Å
 
 

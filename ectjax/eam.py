@@ -19,6 +19,7 @@ from scipy.interpolate import CubicSpline as C2Spline
 
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.neighbors import Neighbors, pair_distances
+from ectjax.pairs.sums import over_neighbours
 from ectjax.radial.spline import locate, polynomial
 from ectjax.setfl import Setfl, read_setfl
 
@@ -148,9 +149,8 @@ def eam_energy(
     def pick(coefficients):
         return jnp.where(inside, polynomial(coefficients, t), 0.0)
 
-    zero = jnp.zeros(positions.shape[0], positions.dtype)
-    background = zero.at[i].add(pick(eam.density[kind_j, kind_i, index]))
-    background = background.at[j].add(pick(eam.density[kind_i, kind_j, index]))
+    at_i, at_j = (pick(eam.density[of, at, index]) for of, at in ((kind_j, kind_i), (kind_i, kind_j)))
+    background = over_neighbours((i, j), at_i, at_j, len(positions))
     pair = jnp.sum(pick(eam.scaled_pair[kind_i, kind_j, index]) / safe)
     embedded = jnp.where(species >= 0, _embed(eam, species, background), 0.0)
     return jnp.sum(embedded) + pair, background

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ectjax.basis import SWITCH_FRACTION, Basis, distance_knots, most_charge
+from ectjax.basis import Basis, distance_knots, most_charge
 from ectjax.embedding.analytic import baskes_combination
 from ectjax.embedding.table import EmbeddingTable, combine
 from ectjax.pairs.background import SIGMA_MIN, background_table
@@ -21,7 +21,7 @@ from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.orbitals import SATURATION, Orbitals, electron_pairs, likeness
 from ectjax.pairs.polarization import Polarizabilities
 from ectjax.radial.spline import locate, reciprocal_values, spline_coefficients, table_values
-from ectjax.radial.switching import smoothstep
+from ectjax.radial.switching import cutoff_switch
 from ectjax.tables.symbols import SYMBOLS
 from ectjax.units import COULOMB_EV_ANGSTROM, HARTREE_IN_EV
 
@@ -173,7 +173,7 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
     """The model of one set of parameters: differentiable in every one of them. Needs float64 arithmetic."""
     count, most = basis.state_charge.shape
     knots = distance_knots(basis.cutoff, basis.spacing)
-    switch = jnp.asarray(smoothstep(knots, SWITCH_FRACTION * basis.cutoff, basis.cutoff))
+    switch = jnp.asarray(cutoff_switch(knots, basis.cutoff))
     h = background_table(basis.form_factors, parameters.sigma, basis.wave_numbers, basis.kernel)
     h = jnp.maximum(h.reshape(count, count, most, -1), 0.0) * switch
     a, b = parameters.a[:, None], parameters.b[:, None]

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ectjax.basis import SWITCH_FRACTION
 from ectjax.coulomb import DirectCoulomb
 from ectjax.embedding.table import EmbeddingTable
 from ectjax.ensemble import Equilibration, Screening, equilibrate, start_amplitudes
@@ -27,7 +26,7 @@ from ectjax.pairs.orbitals import MOMENTS, Orbitals, bond_shapes, further_bonds,
 from ectjax.pairs.polarization import Polarizable, surroundings, unit_fields
 from ectjax.pairs.terms import BondShapes, PairSums, PairTerms, UnitFields
 from ectjax.radial.spline import reciprocal_values, table_values
-from ectjax.radial.switching import smoothstep
+from ectjax.radial.switching import cutoff_switch
 from ectjax.units import COULOMB_EV_ANGSTROM
 
 ROUNDS = 4  # searches for a lower basin after a cold start; nearly always one is enough
@@ -130,8 +129,8 @@ def _fields(model: Model, system: System, species, places: PairPlaces, vectors, 
     if model.polarizabilities is None:
         return None, None
     pairs, distances = (system.neighbors.i, system.neighbors.j), places.distance
-    reach = smoothstep(distances, SWITCH_FRACTION * model.cutoff, model.cutoff)
-    switch = jnp.where(system.neighbors.mask & places.inside, reach, 0.0)
+    inside = system.neighbors.mask & places.inside
+    switch = jnp.where(inside, cutoff_switch(distances, model.cutoff), 0.0)
     fields = unit_fields(vectors, distances, switch)
     charge = jnp.where(system.atom_mask[:, None], model.state_charge[species], 0.0)
     left, counter = surroundings(model.polarizabilities.at(species), pairs, distances, switch, fields, exchange)

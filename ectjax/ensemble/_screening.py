@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ectjax.pairs.sums import over_neighbours
 from ectjax.units import COULOMB_EV_ANGSTROM
 
 NEAR_FLOOR, FAR_FLOOR = 0.05, 0.2  # eV, what smaller curvatures count as at least, near the minimum and far from it
@@ -54,8 +55,8 @@ class Screening(eqx.Module):
 
     def potential(self, kernel: Float[Array, " P"], charges: Float[Array, " N"]) -> Float[Array, " N"]:
         """Σ_j Y_ij q_j in eV/e."""
-        zero = jnp.zeros_like(charges)
-        return zero.at[self.i].add(kernel * charges[self.j]).at[self.j].add(kernel * charges[self.i])
+        from_j, from_i = kernel * charges[self.j], kernel * charges[self.i]
+        return over_neighbours((self.i, self.j), from_j, from_i, len(charges))
 
 
 def preconditioner(

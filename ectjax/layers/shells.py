@@ -12,13 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ectjax.basis import SWITCH_FRACTION
 from ectjax.model import Model
 from ectjax.neighbors import pair_distances
 from ectjax.pairs.sums import over_neighbours
 from ectjax.potential import System
 from ectjax.radial.spline import locate, polynomial, spline_coefficients
-from ectjax.radial.switching import smoothstep
+from ectjax.radial.switching import cutoff_switch
 from ectjax.tables import load_element
 from ectjax.units import BOHR_IN_ANGSTROM
 
@@ -53,7 +52,7 @@ class ShellTable(eqx.Module):
             stack = jax.tree.map(lambda *x: np.stack(x), *(state.density.padded(longest) for state in states))
             sphere, centre = (np.asarray(x) / BOHR_IN_ANGSTROM for x in (radii, distances))
             values = np.asarray(_averages(stack, sphere[:, None], centre[None, :]))
-            values = values * np.asarray(smoothstep(distances, SWITCH_FRACTION * model.cutoff, model.cutoff))
+            values = values * np.asarray(cutoff_switch(distances, model.cutoff))
             table = np.zeros((*model.state_charge.shape, len(radii), distances.size))
             for value, (e, s) in zip(values, place, strict=True):
                 table[e, s] = value

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ectjax.pairs.sums import over_neighbours
+from ectjax.pairs.sums import over_neighbours, states_over_neighbours
 from ectjax.tables import AtomicState, Element
 
 FREE, COMPRESSED = "-1", "-1*"
@@ -101,8 +101,7 @@ class Pushes(eqx.Module):
     def around(self, i, j, pressure: Float[Array, "N 1"]) -> Float[Array, "N S"]:
         """What every state of an atom adds to the pushes on the others, times the energy's derivatives in these."""
         p = pressure[:, 0]
-        rows = zip(p[j] * self.at_j, p[i] * self.at_i, strict=True)
-        return jnp.stack([over_neighbours((i, j), x, y, len(p)) for x, y in rows], axis=1)
+        return states_over_neighbours((i, j), p[j] * self.at_j, p[i] * self.at_i, len(p))
 
 
 class Compressible(eqx.Module):

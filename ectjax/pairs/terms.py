@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ectjax.pairs.compression import Pushes
-from ectjax.pairs.sums import over_neighbours
+from ectjax.pairs.sums import over_neighbours, states_over_neighbours
 
 
 class PairSums(Protocol):
@@ -122,9 +122,7 @@ class PairTerms(eqx.Module):
         pressure_i, pressure_j = density_pressure[i], density_pressure[j]
         at_i = jnp.sum(self.interaction * w[None, :, j], axis=1) + pressure_j * self.density_at_j
         at_j = jnp.sum(self.interaction * w[:, None, i], axis=0) + pressure_i * self.density_at_i
-        # one state after the other: rows of states would be scattered one by one
-        states = zip(at_i, at_j, strict=True)
-        own = jnp.stack([over_neighbours((i, j), x, y, len(weights)) for x, y in states], axis=1)
+        own = states_over_neighbours((i, j), at_i, at_j, len(weights))
         if self.shapes is None:
             return own
         beyond = 1 + len(self.shapes.at_i) * self.shapes.open.shape[1]
