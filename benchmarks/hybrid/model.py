@@ -3,9 +3,8 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from hooks import Hooked
 from network import Network
-from physics import INPUTS, atomic_inputs
+from physics import atomic_inputs
 
 from ectjax.layers import ECTLayer
 
@@ -17,9 +16,9 @@ def plain_network(key) -> Network:
     return single_precision(Network(key, cutoff=CUTOFF))
 
 
-def hybrid_network(key) -> Network:
-    """The same network, told what the physics says about every atom."""
-    return single_precision(Network(key, cutoff=CUTOFF, inputs=INPUTS))
+def hybrid_network(key, inputs: int) -> Network:
+    """The same network, told what the physics says about every atom: so many numbers of `physics.atomic_inputs`."""
+    return single_precision(Network(key, cutoff=CUTOFF, inputs=inputs))
 
 
 class Hybrid(eqx.Module):
@@ -27,7 +26,7 @@ class Hybrid(eqx.Module):
     the same forces: the physics is frozen, so its part of them is computed once (`physics.evaluate`)."""
 
     network: Network
-    layer: ECTLayer | Hooked
+    layer: ECTLayer
 
     def __call__(self, positions, numbers, charge):
         """Energy in eV."""

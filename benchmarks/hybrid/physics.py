@@ -1,5 +1,6 @@
 """What the layer alone says about the frames. It is frozen, so everything is computed once and kept."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import equinox as eqx
@@ -7,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import Frames
-from hooks import Hooked
 
 from ectjax.layers import ECTLayer, Features
 
 CHUNK = 32
-INPUTS = 5
+LENGTHS = (4, 7, 10)
+"""Atoms that frames are padded to: a program for each."""
 SPARSE = 1e-4  # e/bohr³, densities below this are no different to the network
 DENSE = 0.05  # e/bohr³, that of a bond
 
@@ -27,17 +28,22 @@ class Physics(NamedTuple):
     slopes: np.ndarray
     converged: np.ndarray
 
+    def take(self, rows, atoms: int) -> "Physics":
+        """Some of the frames, none of which has more than `atoms` atoms."""
+        energy, forces, inputs, slopes, converged = (x[rows] for x in self)
+        return Physics(energy, forces[:, :atoms], inputs[:, :atoms], slopes[:, :atoms, :, :atoms], converged)
+
 
 def atomic_inputs(found: Features, numbers):
-    """Charge, weights of the two ions, root of the background density and energy of every atom (N, INPUTS), each scaled
-    to about 1 and 0 for an isolated neutral atom."""
+    """Charge, weights of the S − 1 ions, root of the background density and energy of every atom (N, S + 2), each
+    scaled to about 1 and 0 for an isolated neutral atom."""
     density = jnp.sqrt((found.background + SPARSE) / DENSE) - (SPARSE / DENSE) ** 0.5
     columns = [found.charges, *found.weights.T[1:], density, found.atomic_energies / 5]
     return jnp.where((numbers > 0)[:, None], jnp.stack(columns, axis=1), 0.0)
 
 
 @eqx.filter_jit
-def _chunk(layer: ECTLayer | Hooked, positions, numbers, charge):
+def _chunk(layer: ECTLayer, positions, numbers, charge):
     def one(positions, numbers, charge):
         def both(x):
             found = layer(x, numbers, charge)
@@ -50,14 +56,22 @@ def _chunk(layer: ECTLayer | Hooked, positions, numbers, charge):
     return jax.vmap(one)(positions, numbers, charge)
 
 
-def evaluate(layer: ECTLayer | Hooked, frames: Frames) -> Physics:
-    """All frames, in chunks of one shape so that one program serves them."""
-    parts, count = [], len(frames.energy)
-    for begin in range(0, count, CHUNK):
-        rows = np.minimum(np.arange(begin, begin + CHUNK), count - 1)
-        found = _chunk(layer, frames.positions[rows], frames.numbers[rows], frames.charge[rows])
-        parts.append([np.asarray(x) for x in found])
-    return Physics(*(np.concatenate(x)[:count] for x in zip(*parts, strict=True)))
+def evaluate(layer: ECTLayer, frames: Frames) -> Physics:
+    """All frames, in chunks of few shapes so that few programs serve them."""
+    count, most = frames.numbers.shape
+    size = (frames.numbers > 0).sum(1)
+    told = layer.fixed.model.state_energy.shape[1] + 2
+    empty = np.zeros((count, most, told)), np.zeros((count, most, told, most, 3)), np.zeros(count, bool)
+    found = Physics(np.zeros(count), np.zeros((count, most, 3)), *empty)
+    ends = [n for n in LENGTHS if n < most] + [most]
+    for shortest, n in pairwise([0, *ends]):
+        chosen = np.flatnonzero((size > shortest) & (size <= n))
+        for begin in range(0, len(chosen), CHUNK):
+            rows = chosen[np.minimum(np.arange(begin, begin + CHUNK), len(chosen) - 1)]
+            part = _chunk(layer, frames.positions[rows, :n], frames.numbers[rows, :n], frames.charge[rows])
+            for whole, some in zip(found, part, strict=True):
+                whole[(rows, *(slice(k) for k in some.shape[1:]))] = some
+    return found
 
 
 def nothing(frames: Frames) -> Physics:

@@ -28,7 +28,7 @@ def mean(content: dict, kind: str, size: int, group: str, what: str) -> tuple[fl
 
 
 def table(content: dict, frames: Frames) -> str:
-    """Errors by model, training size and test set (forces of the calibrated physics too); then what decides."""
+    """Errors by model, training size and test set (forces of the physics alone too); then what decides."""
     seeds, used = len({key.split()[2] for key in content["runs"]}), content["settings"]
     versions = ", ".join(f"{k} {v}" for k, v in content["versions"].items())
     steps = f"{used['steps']} steps of {used['batch']} frames"
@@ -43,9 +43,8 @@ def table(content: dict, frames: Frames) -> str:
                 row = "".join(f"{f'{value:.{digits}f} ± {spread:.{digits}f}':>18s}" for value, spread in cells)
                 lines.append(f"{kind:8s}{size:7d}{row}")
         if what == "forces":
-            for size in sizes_of(content):
-                cells = (mean(content, "hybrid", size, group, "physics") for group in LABELS)
-                lines.append(f"{'physics':8s}{size:7d}" + "".join(f"{f'{v:.3f} ± {d:.3f}':>18s}" for v, d in cells))
+            cells = (mean(content, "hybrid", sizes_of(content)[0], group, "physics")[0] for group in LABELS)
+            lines.append(f"{'physics alone':15s}" + "".join(f"{value:18.3f}" for value in cells))
     sets = split(frames, 0)[1]
     size = "".join(f"{_size(frames, sets[group]):18.3f}" for group in LABELS)
     return "\n".join([*lines, "", f"{'mean force':15s}{size}", "", *comparisons(content)])
@@ -65,16 +64,19 @@ def comparisons(content: dict) -> list[str]:
         lines.append(f"{LABELS[group]}: the network's best, {best:.3f} eV/Å with {frames}, takes the hybrid {reached}")
     for group, what in OUTSIDE:
         plain, ours = (mean(content, kind, sizes[-1], group, what)[0] for kind in STYLES)
-        name = f"{LABELS[group]}, {'force between fragments' if what == 'fragment' else what}"
+        name = f"{LABELS[group]}, {BETWEEN[group] if what == 'fragment' else what}"
         lines.append(f"{name}, {sizes[-1]} frames: hybrid {ours:.3f}, network {plain:.3f}, ratio {ours / plain:.2f}")
     return lines
 
 
+BETWEEN = {"far": "force between fragments", "bond": "force across the bond"}
 OUTSIDE = (
     ("far", "fragment"),
     ("far", "forces"),
     ("far", "energy"),
+    ("bond", "fragment"),
     ("bond", "forces"),
+    ("bond", "energy"),
     ("large", "forces"),
     ("charge", "forces"),
 )
@@ -108,19 +110,21 @@ def figure(content: dict, path) -> None:
 
     panels = [
         ("test", "forces"),
+        ("molecules", "forces"),
         ("salts", "forces"),
-        ("far", "fragment"),
-        ("bond", "forces"),
         ("large", "forces"),
+        ("far", "fragment"),
+        ("bond", "fragment"),
+        ("bond", "forces"),
         ("charge", "forces"),
     ]
-    drawing, axes = plt.subplots(2, 3, figsize=(10, 6))
+    drawing, axes = plt.subplots(2, 4, figsize=(13, 6))
     sizes = sizes_of(content)
     for axis, (group, what) in zip(axes.ravel(), panels, strict=True):
         for kind, (colour, name) in STYLES.items():
             values = np.array([mean(content, kind, s, group, what) for s in sizes])
             axis.errorbar(sizes, values[:, 0], values[:, 1], color=colour, marker="o", capsize=3, label=name)
-        axis.set(xscale="log", title="force between far fragments" if what == "fragment" else LABELS[group])
+        axis.set(xscale="log", title=f"{LABELS[group]},\n{BETWEEN[group]}" if what == "fragment" else LABELS[group])
         axis.set_ylim(0)
         axis.set_xticks(sizes, [str(s) for s in sizes])
         axis.set_xticks([], minor=True)
