@@ -1,6 +1,5 @@
 """The stored frames as padded arrays, and their split into training, test and extrapolation."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,20 +28,25 @@ class Frames(NamedTuple):
         return Frames(*(getattr(self, f)[rows][:, :size] if f in cut else getattr(self, f)[rows] for f in self._fields))
 
 
+def read(path: Path) -> list[tuple]:
+    """The frames of an archive as `make_frames` makes them: numbers, positions, forces, energy, charge, group, name."""
+    with np.load(path) as file:
+        ends = file["offsets"][1:-1]
+        ragged = (np.split(file[k], ends) for k in ("numbers", "positions", "forces"))
+        return list(zip(*ragged, *(file[k] for k in ("energy", "charge", "group", "name")), strict=True))
+
+
 def load(path: Path = FRAMES) -> Frames:
     """All frames of the archive."""
-    with np.load(path) as file:
-        offsets, z, x, f = (file[k] for k in ("offsets", "numbers", "positions", "forces"))
-        count, size = len(offsets) - 1, int(np.diff(offsets).max())
-        positions, forces, numbers = (
-            np.zeros((count, size, 3)),
-            np.zeros((count, size, 3)),
-            np.zeros((count, size), int),
-        )
-        for k, (a, b) in enumerate(pairwise(offsets)):
-            positions[k, : b - a], forces[k, : b - a], numbers[k, : b - a] = x[a:b], f[a:b], z[a:b]
-        rest = [file[k] for k in ("charge", "energy", "group", "name")]
-    return Frames(positions, numbers, rest[0].astype(float), rest[1], forces, *rest[2:])
+    z, x, f, energy, charge, group, name = zip(*read(path), strict=True)
+    count, size = len(z), max(map(len, z))
+    positions, forces = np.zeros((2, count, size, 3))
+    numbers = np.zeros((count, size), int)
+    for k, atoms in enumerate(map(len, z)):
+        positions[k, :atoms], forces[k, :atoms], numbers[k, :atoms] = x[k], f[k], z[k]
+    return Frames(
+        positions, numbers, np.array(charge, float), np.array(energy), forces, np.array(group), np.array(name)
+    )
 
 
 FAMILIES = ("molecules", "water", "salts")

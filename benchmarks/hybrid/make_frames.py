@@ -18,7 +18,6 @@ neutral atoms computed alike), charge (e), group, name.
 """
 
 import argparse
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -30,8 +29,11 @@ from pathlib import Path
 import numpy as np
 from ase.build import molecule
 from ase.data import atomic_numbers, chemical_symbols
+from data import FRAMES, read
 from pyscf import dft, gto, lib
 from pyscf.data.nist import BOHR, HARTREE2EV
+
+from ectjax.files import replacing
 
 FUNCTIONAL, GRID = "lrc_wpbeh", 1
 RESTARTS = 4
@@ -180,9 +182,8 @@ def reference(z, x, charge: int, side=None):
 @cache
 def atom_energy(symbol: str) -> float:
     """Of a neutral atom in eV."""
-    return (
-        field(gto.M(atom=[(symbol, (0, 0, 0))], spin=SPIN[symbol], basis=BASIS, verbose=0), True).kernel() * HARTREE2EV
-    )
+    atom = gto.M(atom=[(symbol, (0, 0, 0))], spin=SPIN[symbol], basis=BASIS, verbose=0)
+    return field(atom, True).kernel() * HARTREE2EV
 
 
 def plan(scale: float) -> list[tuple[str, str, int]]:
@@ -229,30 +230,21 @@ def make(group: str, name: str, count: int, seed: int) -> tuple[list[tuple], int
 
 
 def write(path: Path, frames: list[tuple]) -> None:
-    """The archive, under another name until it is whole."""
+    """The archive, whole or not at all."""
     z, x, forces, energy, charge, group, name = zip(*frames, strict=True)
-    part = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        part,
-        offsets=np.cumsum([0, *map(len, z)]).astype(np.int32),
-        numbers=np.concatenate(z).astype(np.uint8),
-        positions=np.concatenate(x).astype(np.float32),
-        forces=np.concatenate(forces).astype(np.float32),
-        energy=np.array(energy),
-        charge=np.array(charge, np.int8),
-        group=np.array(group),
-        name=np.array(name),
-        method=np.array(f"{FUNCTIONAL}, density fitting, def2-SVP, def2-SVPD on Cl (PySCF {version('pyscf')})"),
-    )
-    os.replace(part, path)
-
-
-def read(path: Path) -> list[tuple]:
-    """The frames of an archive."""
-    with np.load(path) as file:
-        ends = file["offsets"][1:-1]
-        ragged = (np.split(file[k], ends) for k in ("numbers", "positions", "forces"))
-        return list(zip(*ragged, *(file[k] for k in ("energy", "charge", "group", "name")), strict=True))
+    with replacing(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            offsets=np.cumsum([0, *map(len, z)]).astype(np.int32),
+            numbers=np.concatenate(z).astype(np.uint8),
+            positions=np.concatenate(x).astype(np.float32),
+            forces=np.concatenate(forces).astype(np.float32),
+            energy=np.array(energy),
+            charge=np.array(charge, np.int8),
+            group=np.array(group),
+            name=np.array(name),
+            method=np.array(f"{FUNCTIONAL}, density fitting, def2-SVP, def2-SVPD on Cl (PySCF {version('pyscf')})"),
+        )
 
 
 def main() -> None:
@@ -260,7 +252,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="kinds of frames that are made at the same time")
     parser.add_argument("--scale", type=float, default=1.0, help="times the number of frames")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("frames.npz"))
+    parser.add_argument("--out", type=Path, default=FRAMES)
     options = parser.parse_args()
     folder = options.out.with_suffix(f".parts_{options.seed}_{options.scale:g}")
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ from data import Frames
 from ectjax.layers import ECTLayer, Features
 
 CHUNK = 32
-LENGTHS = (4, 7, 10)
-"""Atoms that frames are padded to: a program for each."""
+LENGTHS = (4, 7)
+"""Atoms that frames are padded to, besides those of the largest: a program for each."""
 SPARSE = 1e-4  # e/bohr³, densities below this are no different to the network
 DENSE = 0.05  # e/bohr³, that of a bond
 

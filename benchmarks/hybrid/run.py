@@ -11,7 +11,6 @@ Writes OUT.json (every number, seeds apart), OUT.txt (the table) and FIGURE; run
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from train import BATCH, RATE, STEPS, apply, train
 
 import ectjax
+from ectjax.files import replacing
 from ectjax.layers import ECTLayer
 
 SYMBOLS = ["H", "C", "N", "O", "Na", "Cl"]
@@ -113,19 +113,17 @@ def main() -> None:
     }
     content["versions"] = {"ectjax": ectjax.__version__, "jax": jax.__version__}
     content["date"] = time.strftime("%Y-%m-%d")
-    wanted = [(kind, size, seed) for seed in range(options.seeds) for size in options.sizes for kind in KINDS]
-    wanted = [run for run in wanted if f"{run[0]} {run[1]} {run[2]}" not in content["runs"]]
-    if any(kind == "hybrid" for kind, *_ in wanted):
+    runs = {f"{k} {n} {s}": (k, n, s) for s in range(options.seeds) for n in options.sizes for k in KINDS}
+    missing = {key: run for key, run in runs.items() if key not in content["runs"]}
+    if any(kind == "hybrid" for kind, *_ in missing.values()):
         begin = time.time()
         physics = evaluate(ECTLayer(PARAMETERS, SYMBOLS, radii=None, rounds=0), frames)
         content["physics"] = {"converged": float(physics.converged.mean()), "seconds": round(time.time() - begin)}
         print("physics of all frames:", content["physics"], flush=True)
-    for kind, size, seed in wanted:
-        key = f"{kind} {size} {seed}"
+    for key, (kind, size, seed) in missing.items():
         found = content["runs"][key] = one_run(frames, physics if kind == "hybrid" else None, size, seed)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(part, path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
         shown = {g: round(v["forces"], 3) for g, v in found.items() if isinstance(v, dict) and "forces" in v}
         print(f"{key:18s}{found['seconds']:7.0f} s", shown, flush=True)
     text = table(content, frames)
