@@ -22,11 +22,16 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # remarks on features of the processor when a program is read back
 
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # programs need not know which line made them
+
 # whether compiled sums happen to be built on this machine decides nothing: tests ask for them
 os.environ["ECTJAX_NATIVE"] = "0"
 
 import jax
 import pytest
+
+# tracing makes objects by the million, few of them in cycles: to look for those as often as usual takes a tenth of it
+gc.set_threshold(200_000, 20, 100)
 
 
 def pytest_unconfigure():

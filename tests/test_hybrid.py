@@ -84,6 +84,11 @@ def test_gradients_of_a_hybrid_training_step_against_finite_differences():
             assert sum(float(jnp.sum(g * d)) for g, d in pairs) == pytest.approx(numeric, rel=2e-6)
 
 
+@eqx.filter_jit
+def _energies_and_slopes(energy, *structures):
+    return jax.vmap(jax.value_and_grad(energy))(*structures)
+
+
 @stored
 @pytest.mark.slow
 def test_forces_from_kept_physics_are_those_of_the_whole_model():
@@ -95,12 +100,12 @@ def test_forces_from_kept_physics_are_those_of_the_whole_model():
         frames = data.Frames(POSITIONS, NUMBERS, CHARGES, *(np.zeros(s) for s in (2, (2, 3, 3), 2, 2)))
         kept, network = physics.evaluate(layer, frames), model.hybrid_network(jax.random.key(0), 5)
         assert kept.converged.all() and kept.inputs.shape == (2, 3, 5)
-        energy, slope = jax.vmap(jax.value_and_grad(model.Hybrid(network, layer)))(POSITIONS, NUMBERS, CHARGES)
+        energy, slope = _energies_and_slopes(model.Hybrid(network, layer), POSITIONS, NUMBERS, CHARGES)
         ours = train.apply(network, frames, kept)
         np.testing.assert_allclose(ours[0], energy, atol=1e-5)
         np.testing.assert_allclose(ours[1], -slope, atol=1e-5)
         alone = model.plain_network(jax.random.key(0))
-        energy, slope = jax.vmap(jax.value_and_grad(alone))(POSITIONS, NUMBERS, CHARGES)
+        energy, slope = _energies_and_slopes(alone, POSITIONS, NUMBERS, CHARGES)
         ours = train.apply(alone, frames, physics.nothing(frames))
         np.testing.assert_allclose(ours[0], energy, atol=1e-5)
         np.testing.assert_allclose(ours[1], -slope, atol=1e-5)
@@ -138,8 +143,9 @@ def test_atoms_that_come_apart_are_neutral_and_have_energy_zero():
         apart, numbers = np.array([[0.0, 0.0, 0.0], [40.0, 0.0, 0.0], [0.0, 40.0, 0.0]]), NUMBERS[0]
         key = jax.random.key(0)
         for energy in (model.plain_network(key), model.Hybrid(model.hybrid_network(key, 5), layer)):
-            assert float(energy(apart, numbers, 0.0)) == pytest.approx(0.0, abs=1e-4)
-            assert abs(float(energy(POSITIONS[0], numbers, 0.0))) > 0.01
+            compiled = eqx.filter_jit(energy)
+            assert float(compiled(apart, numbers, 0.0)) == pytest.approx(0.0, abs=1e-4)
+            assert abs(float(compiled(POSITIONS[0], numbers, 0.0))) > 0.01
 
 
 @stored
@@ -162,24 +168,26 @@ def test_stored_frames_are_small_and_sound():
 
 @stored
 def test_stored_table_is_that_of_the_stored_numbers():
-    """And the claims of docs/layers.md hold: with the layer every test set is predicted better at every size, but for
-    the forces inside fragments that are apart; forces between these and energies beyond the training distances have at
-    most half the error, forces across pulled bonds about half; all solves converged."""
+    """And the claims of docs/layers.md hold: with the layer all test frames, molecules, pulled bonds and unseen charges
+    are predicted better at every size, and energies outside the training range with at most 0.7 of the error;
+    forces between far fragments and energies beyond the training distances have at most half, forces across pulled
+    bonds half with most frames; all solves converged."""
     report, content = module("report"), json.loads((RESULTS / "hybrid.json").read_text())
     assert report.table(content, module("data").load()) + "\n" == (RESULTS / "hybrid.txt").read_text()
     assert len({key.split()[2] for key in content["runs"]}) >= 3
-    _, frames, needed = report.frames_for_best(content, "molecules")
-    assert needed is not None and needed <= 0.4 * frames
+    sizes = report.sizes_of(content)
 
     def ratio(size, group, what="forces"):
         plain, ours = (report.mean(content, kind, size, group, what)[0] for kind in ("plain", "hybrid"))
         return ours / plain
 
-    for size in report.sizes_of(content):
-        for group in set(report.LABELS) - {"far"}:
-            assert ratio(size, group) < 1.0, (size, group)
-        assert ratio(size, "far", "fragment") <= 0.5 and ratio(size, "bond", "fragment") <= 0.55
+    for size in sizes:
+        for group in ("test", "molecules", "bond", "charge"):
+            assert ratio(size, group) < 0.95, (size, group)
+        assert ratio(size, "large", "energy") <= 0.7 and ratio(size, "charge", "energy") <= 0.15
         assert ratio(size, "far", "energy") <= 0.5 and ratio(size, "bond", "energy") <= 0.5
+        assert ratio(size, "far", "fragment") <= 0.5 and ratio(size, "bond", "fragment") <= 0.7
+    assert ratio(sizes[-1], "bond", "fragment") <= 0.5
     assert content["physics"]["converged"] == 1.0
 
 

@@ -11,14 +11,14 @@ from ectjax.layers import ECTLayer
 CUTOFF = 6.5  # Å, of the network in both models: for the network alone as good as 5 in range, better beyond it
 
 
-def plain_network(key) -> Network:
-    """The network alone."""
-    return single_precision(Network(key, cutoff=CUTOFF))
+def plain_network(key, unit: float = 1.0) -> Network:
+    """The network alone. unit: see `Network`."""
+    return single_precision(Network(key, cutoff=CUTOFF, unit=unit))
 
 
-def hybrid_network(key, inputs: int) -> Network:
+def hybrid_network(key, inputs: int, unit: float = 1.0) -> Network:
     """The same network, told what the physics says about every atom: so many numbers of `physics.atomic_inputs`."""
-    return single_precision(Network(key, cutoff=CUTOFF, inputs=inputs))
+    return single_precision(Network(key, cutoff=CUTOFF, inputs=inputs, unit=unit))
 
 
 class Hybrid(eqx.Module):

@@ -80,7 +80,8 @@ class Update(eqx.Module):
 
 class Network(eqx.Module):
     """Energy of a molecule from its atoms' numbers, positions and total charge (spread evenly over the atoms), and from
-    `inputs` more numbers about every atom if there are any, all 0 for an isolated neutral atom."""
+    `inputs` more numbers about every atom if there are any, all 0 for an isolated neutral atom. `unit`: eV in which its
+    weights count, about the size of the forces it has to learn in eV/Å."""
 
     elements: jax.Array
     charge: jax.Array
@@ -91,8 +92,9 @@ class Network(eqx.Module):
     second: eqx.nn.Linear
     cutoff: float = eqx.field(static=True)
     radial: int = eqx.field(static=True)
+    unit: float = eqx.field(static=True)
 
-    def __init__(self, key, width=32, radial=16, layers=2, cutoff=6.0, inputs=0):
+    def __init__(self, key, width=32, radial=16, layers=2, cutoff=6.0, inputs=0, unit=1.0):
         keys = jax.random.split(key, 2 * layers + 5)
         self.elements = jax.random.normal(keys[0], (ELEMENTS, width))
         self.charge = jax.random.normal(keys[1], (width,))
@@ -100,7 +102,7 @@ class Network(eqx.Module):
         self.messages = [Message(width, radial, k) for k in keys[5 : 5 + layers]]
         self.updates = [Update(width, k) for k in keys[5 + layers :]]
         self.first, self.second = linear(keys[2], width, width), linear(keys[3], width, 1)
-        self.cutoff, self.radial = cutoff, radial
+        self.cutoff, self.radial, self.unit = cutoff, radial, unit
 
     def __call__(self, positions, numbers, charge, inputs=None):
         """Energy in eV; inputs (N, K)."""
@@ -114,7 +116,7 @@ class Network(eqx.Module):
         if self.told is not None:
             scalars = scalars + each(self.told, inputs)
         atomic = self.atomic(scalars, radial, fade, unit) - self.isolated(numbers)
-        return jnp.sum(jnp.where(real, atomic, 0.0))
+        return self.unit * jnp.sum(jnp.where(real, atomic, 0.0))
 
     def atomic(self, scalars, radial, fade, unit):
         """What every atom adds to the energy, (N,)."""
