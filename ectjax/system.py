@@ -20,12 +20,12 @@ def open_system(species, positions, total_charge=0.0) -> System:
 
     species (N,), rows of the model, −1 for padding; positions (N, 3) in Å; total_charge in e.
     """
-    positions = jnp.asarray(positions)
-    species = jnp.asarray(species)
+    # copies: NumPy arrays that reach an equilibration unchanged, by `vmap` of `grad` inside `jit`, are refused by JAX
+    positions, species = jnp.array(positions), jnp.asarray(species)
     pairs = all_pairs(species.shape[0])
     real = pairs.mask & (species[pairs.i] >= 0) & (species[pairs.j] >= 0)
     pairs = eqx.tree_at(lambda p: p.mask, pairs, real)
-    return System(positions, species, jnp.asarray(total_charge, positions.dtype), pairs)
+    return System(positions, species, jnp.array(total_charge, positions.dtype), pairs)
 
 
 def build_system(

@@ -87,6 +87,31 @@ def test_batch_of_64_equals_64_singles_and_compiles_once(layer, batched, batch):
         assert not np.any(np.asarray(array)[padding])
 
 
+@pytest.mark.slow
+def test_a_compiled_function_may_hold_its_structures_as_numpy_arrays(layer, batched, batch):
+    """As a training step does that is compiled for a model and closes over its data: the same forces."""
+    positions, numbers, charge = (x[:3] for x in batch)
+
+    @eqx.filter_jit
+    def slopes(model):
+        return jax.vmap(jax.grad(lambda *system: model(*system).energy))(positions, numbers, charge)
+
+    np.testing.assert_allclose(-slopes(layer), batched(*batch)[1][:3], atol=1e-6)
+
+    cell, places = 6.0 * np.eye(3), np.array([[[0.0, 0.0, 0.0], [2.4, 0.1, 0.3]]])
+    numbers, charge = np.array([[11, 17]]), np.zeros(1)
+    one = build_system(layer.fixed.model, numbers[0], places[0], cell=cell)
+
+    def periodic(model, places):
+        def energy(*system):
+            return model(*system, cell, neighbors=one.neighbors, long_range=one.long_range).energy
+
+        return jax.vmap(jax.grad(energy))(places, numbers, charge)
+
+    held = eqx.filter_jit(lambda model: periodic(model, places))
+    np.testing.assert_allclose(held(layer), eqx.filter_jit(periodic)(layer, places), atol=1e-9)
+
+
 def _graph(positions, numbers, charge, nodes):
     """A jraph-style graph of padded rows, with `nodes` nodes in all; the last graph takes the padding."""
     counts = [int(np.sum(z > 0)) for z in numbers]

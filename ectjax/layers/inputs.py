@@ -74,6 +74,7 @@ def system_of(
             )
         made = build_system(model, numbers, positions, cell=cell, charge=float(charge), long_range=long_range)
         return made if neighbors is None else eqx.tree_at(lambda s: s.neighbors, made, neighbors)
+    positions, charge = jnp.array(positions), jnp.array(charge)  # copies, as in `open_system`
     return System(positions, rows_of(model, numbers), charge, neighbors, jnp.asarray(cell, dtype), long_range)
 
 
