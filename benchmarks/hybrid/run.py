@@ -21,7 +21,7 @@ from model import CUTOFF, hybrid_network, plain_network
 from physics import Physics, evaluate, nothing
 from report import figure, table
 from scipy.cluster.hierarchy import fcluster, linkage
-from train import BATCH, RATE, STEPS, apply, left_to_learn, train
+from train import BATCH, RATE, STEPS, apply, train
 
 import ectjax
 from ectjax.files import replacing
@@ -78,10 +78,10 @@ def one_run(frames: Frames, physics: Physics | None, size: int, seed: int) -> di
     begin = time.time()
     if physics is None:
         inside, outside = nothing(training), nothing(testing)
-        network = plain_network(jax.random.key(seed), left_to_learn(training, inside))
     else:
         inside, outside = (physics.take(r, f.numbers.shape[1]) for r, f in ((rows, training), (every, testing)))
-        network = hybrid_network(jax.random.key(seed), physics.inputs.shape[-1], left_to_learn(training, inside))
+    key, unit = jax.random.key(seed), errors(training, inside.energy, inside.forces)["forces_rms"]
+    network = plain_network(key, unit) if physics is None else hybrid_network(key, inside.inputs.shape[-1], unit)
     energy, forces = apply(train(network, training, inside, seed), testing, outside)
     found["seconds"] = round(time.time() - begin, 1)
     for name, chosen in tests.items():

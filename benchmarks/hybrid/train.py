@@ -86,12 +86,6 @@ def train(network: Network, frames: Frames, physics: Physics, seed: int, steps: 
     return network
 
 
-def left_to_learn(frames: Frames, physics: Physics) -> float:
-    """Root mean square of what the physics leaves of a force component, eV/Å."""
-    left = (frames.forces - physics.forces)[frames.numbers > 0]
-    return float(np.sqrt(np.mean(left**2)))
-
-
 def on_device(frames: Frames, physics: Physics) -> Batch:
     """All frames in single precision."""
     values = Batch(frames.positions, frames.numbers, frames.charge, frames.energy, frames.forces, physics)
