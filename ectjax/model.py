@@ -16,7 +16,7 @@ from ectjax.basis import Basis, distance_knots, most_charge
 from ectjax.embedding.analytic import baskes_combination
 from ectjax.embedding.table import EmbeddingTable, combine
 from ectjax.pairs.background import SIGMA_MIN, background_table
-from ectjax.pairs.compression import Compression
+from ectjax.pairs.compression import Compression, Shrinking
 from ectjax.pairs.fluctuations import unit_transfer
 from ectjax.pairs.orbitals import SATURATION, Orbitals, electron_pairs, likeness
 from ectjax.pairs.polarization import Polarizabilities
@@ -186,6 +186,8 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
     scaled = switch * basis.penetration * COULOMB_EV_ANGSTROM
     if basis.two_center is not None:
         scaled = scaled + knots * _two_center_energy(basis, parameters, embedding, h, switch)
+    if basis.shrinking is not None:
+        scaled = scaled + _pairs_of_anions(basis.shrinking, parameters, switch, knots)
     return Model(
         numbers=basis.numbers,
         labels=basis.labels,
@@ -237,19 +239,31 @@ def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:
 def _compression(basis: Basis, parameters: Parameters, switch, knots) -> Compression:
     """`Compression` of one set of parameters. Embedding knows the free ion only."""
     assert basis.shrinking is not None
-    penetration, two_center, anion, cost = basis.shrinking
-    push = COULOMB_EV_ANGSTROM * switch * penetration
-    if two_center is not None:
-        push = push + knots * switch * _functional(two_center, parameters, axes=2)
+    shrinking = basis.shrinking
+    push = _scaled(shrinking.penetration, shrinking.two_center, parameters, switch, knots)
     push = spline_coefficients(push).transpose(2, 4, 0, 1, 3)
-    return Compression(push, jnp.asarray(anion), jnp.asarray(cost) * HARTREE_IN_EV)
+    return Compression(push, jnp.asarray(shrinking.anion), jnp.asarray(shrinking.cost) * HARTREE_IN_EV)
 
 
-def _functional(parts, parameters: Parameters, axes: int):
-    """a T + b W + X in eV of parts (E, E, …, 3, M) with `axes` axes between, of the mean a and b of two elements."""
+def _pairs_of_anions(shrinking: Shrinking, parameters: Parameters, switch, knots):
+    """R times what a pair of anions that give way has beyond φ of the free ones, eV Å (E, E, S, S, M)."""
+    both = _scaled(shrinking.penetration_of_anions, shrinking.two_center_of_anions, parameters, switch, knots)
+    return jnp.einsum("ea,fb,efm->efabm", shrinking.anion, shrinking.anion, both)
+
+
+def _scaled(penetration, two_center, parameters: Parameters, switch, knots):
+    """R φ in eV Å of R φ in Hartree bohr (E, E, …, M) and of T, W and X in Hartree (E, E, …, 3, M) or None."""
+    scaled = COULOMB_EV_ANGSTROM * switch * penetration
+    if two_center is not None:
+        scaled = scaled + knots * switch * _functional(two_center, parameters)
+    return scaled
+
+
+def _functional(parts, parameters: Parameters):
+    """a T + b W + X in eV of parts (E, E, …, 3, M), of the mean a and b of two elements."""
 
     def mean(x):
-        return (0.5 * (x[:, None] + x[None, :])).reshape(*2 * x.shape, *(1,) * axes)
+        return (0.5 * (x[:, None] + x[None, :])).reshape(*2 * x.shape, *(1,) * (parts.ndim - 3))
 
     t, w, x = (parts[..., c, :] for c in range(3))
     return HARTREE_IN_EV * (mean(parameters.a) * t + mean(parameters.b) * w + x)
@@ -257,7 +271,7 @@ def _functional(parts, parameters: Parameters, axes: int):
 
 def _two_center_energy(basis: Basis, parameters: Parameters, embedding: EmbeddingTable, h, switch):
     """u(R) of every pair of states less the pair's embedding of each in the other, eV (E, E, S, S, M)."""
-    pair = _functional(basis.two_center, parameters, axes=3)
+    pair = _functional(basis.two_center, parameters)
     rows = [embedding_row(embedding, e)(h[e]) for e in range(h.shape[0])]  # each (S of i, E, S of j, M)
     embedded = jnp.stack(rows).transpose(0, 2, 1, 3, 4)  # (E, E, S, S, M)
     # h is switched off already, so a pair's own embedding cancels at every distance

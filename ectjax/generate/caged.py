@@ -1,9 +1,12 @@
-"""Anions as the cage of a crystal leaves them, with PySCF (imported lazily).
+"""Anions as their neighbours leave them, with PySCF (imported lazily).
 
 A halide ion X⁻ sits among six sodium ions, effective cores (Stuttgart) without functions of their own, and the point
 charges of the rest of a cube of rock salt, those on its surface reduced to their share (Evjen). No crystal is measured
 for it: its distance Na–X is that of the molecule, R_e, times (6/1.7476)^(1/7) = 1.193, which is what six neighbours,
 Madelung's sum and a repulsion that falls as R⁻⁸ make of it (M. Born).
+
+Hydride is softer than that: the potential of a single sodium ion at the distance of its molecule, averaged over
+directions, already halves its ⟨r²⟩, for 0.4 eV. The cage of six would cost it 1.9 eV.
 
 What belongs to the ion is its density ρ and the energy that this costs: the expectation value of the free ion's
 Hamiltonian in the state that minimises H + V, E(1) − dE/ds, with E(s) the lowest energy of H + s V, less E(0).
@@ -26,8 +29,10 @@ STEP = 0.03
 FIELD = 4e-3
 """Hartree/(e bohr), of the polarizability."""
 _CATION = "Na"
-BASIS = {"F": ("aug-cc-pVTZ", 1, 1), "Cl": ("aug-cc-pV(T+d)Z", 1, 5)}
+BASIS = {"H": ("aug-cc-pVQZ", 1, 0), "F": ("aug-cc-pVTZ", 1, 1), "Cl": ("aug-cc-pV(T+d)Z", 1, 5)}
 """Basis, further diffuse shells and frozen core orbitals."""
+ONE_NEIGHBOUR = {"H"}
+"""Anions that one cation compresses, seen from all directions."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,16 @@ def caged_ion(symbol: str, recipe: Recipe) -> CagedIon:
         raise ValueError(f"building tables needs {error.name}; install it with: pip install pyscf") from None
     basis, diffuse, frozen = BASIS[symbol]
     free = atom(symbol, recipe.charge, recipe.spin, basis, diffuse)
-    near, others = rock_salt(WIDENING * recipe.molecule_distance / BOHR_IN_ANGSTROM)
+    distance, alone = cage_distance(symbol, recipe), symbol in ONE_NEIGHBOUR
+    bohr = distance / BOHR_IN_ANGSTROM
+    near, others = ([np.array([0.0, 0.0, bohr])], []) if alone else rock_salt(bohr)
     core = gto.basis.load_ecp("stuttgart", _CATION)
     shells = {symbol: free._basis[symbol], _CATION: [[0, [1e5, 1.0]]]}  # PySCF asks for one function; this one is empty
     cage = gto.M(
         atom=[[symbol, (0.0, 0.0, 0.0)], *([_CATION, tuple(x)] for x in near)],
         basis=shells,
         ecp={_CATION: core},
-        charge=recipe.charge + NEIGHBOURS,
+        charge=recipe.charge + len(near),
         unit="Bohr",
         verbose=0,
     )
@@ -71,6 +78,8 @@ def caged_ion(symbol: str, recipe: Recipe) -> CagedIon:
     for position, charge in others:
         with cage.with_rinv_origin(position):
             potential = potential - charge * cage.intor("int1e_rinv")
+    if alone:
+        potential = over_directions(cage, potential)
     with cage.with_common_origin((0.0, 0.0, 0.0)):
         dipole = cage.intor("int1e_r", comp=3)[2]
     where = f"{symbol} {recipe.label} in its cage"
@@ -84,9 +93,31 @@ def caged_ion(symbol: str, recipe: Recipe) -> CagedIon:
     polarizability = -2 * (energy(1.0, FIELD)[0] - whole) / FIELD**2
     assert matrix is not None
     rho = spherical_density(free, matrix[:functions, :functions], RADII)
-    distance = WIDENING * recipe.molecule_distance
-    method = f"CCSD in a cage of six {_CATION}+ (effective cores) at {distance:.3f} Å and point charges"
+    cations = f"one {_CATION}+ (effective core)" if alone else f"six {_CATION}+ (effective cores)"
+    method = f"CCSD in a cage of {cations} at {distance:.3f} Å"
+    method += ", averaged over directions" if alone else " and point charges"
     return CagedIon(rho, float(cost), float(polarizability), method, diffuse_name(basis, diffuse))
+
+
+def cage_distance(symbol: str, recipe: Recipe) -> float:
+    """From the anion to its neighbours, in Å."""
+    return recipe.molecule_distance * (1.0 if symbol in ONE_NEIGHBOUR else WIDENING)
+
+
+def over_directions(molecule, matrix: np.ndarray) -> np.ndarray:
+    """A one-electron operator, averaged over all rotations about the atom whose functions these are: what couples equal
+    angular functions alone, the same for all of a shell."""
+    first, shells = molecule.ao_loc_nr(), []
+    for shell in range(molecule.nbas):
+        size = 2 * molecule.bas_angular(shell) + 1
+        shells += [slice(at, at + size) for at in range(first[shell], first[shell + 1], size)]
+    averaged = np.zeros_like(matrix)
+    for rows in shells:
+        for columns in shells:
+            block = matrix[rows, columns]
+            if block.shape[0] == block.shape[1]:
+                averaged[rows, columns] = np.mean(np.diag(block)) * np.eye(len(block))
+    return averaged
 
 
 def rock_salt(distance: float) -> tuple[list[np.ndarray], list[tuple[np.ndarray, float]]]:

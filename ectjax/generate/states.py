@@ -49,7 +49,7 @@ _UNBOUND_ANION = {"N"}
 _HIGHEST = {"Si": 4} | dict.fromkeys("B Al P Ga Sc Ti V Cr Fe Co".split(), 3)
 """Largest charge of an element's cations; 2 of all others."""
 _DIANION = {"O", "S"}  # crystals need them
-_CAGED = {"F": 1.926, "Cl": 2.3609}
+_CAGED = {"H": 1.8874, "F": 1.926, "Cl": 2.3609}
 """Anions that are made compressed as well ("-1*", `caged`): R_e of the sodium molecule in Å (Huber and Herzberg)."""
 # 3d and 4s electrons of the neutral atom, +1, +2, +3 and -1
 _D_GROUND = {

@@ -4,9 +4,9 @@ An anion that is surrounded on all sides is smaller than a free one. Its density
 
     ρ(x) = (1 − x) ρ₋ + x ρ₌,    0 ≤ x ≤ 1,
 
-between the free ion (state "-1" of the tables) and the same ion in the cage of a crystal ("-1*",
-`ectjax.generate.caged`), whose density costs the free ion Δ. The free density has the lowest energy, so the cost begins
-with the square: x² Δ. Neighbours push with what their states (weights ω) gain by a smaller ion,
+between the free ion (state "-1" of the tables) and the same ion among neighbours ("-1*", `ectjax.generate.caged`),
+whose density costs the free ion Δ. The free density has the lowest energy, so the cost begins with the square: x² Δ.
+Neighbours push with what their states (weights ω) gain by a smaller ion,
 
     P_i = Σ_jβ ω_jβ [φ₋β(R_ij) − φ₌β(R_ij)],
 
@@ -15,9 +15,18 @@ and at the x where both balance the anion (weight ω₋ in its atom's ensemble) 
     E_i = ω_i₋ h(P_i),    h = min_x (x² Δ − x P) = −P²/(4Δ) for 0 ≤ P ≤ 2Δ.
 
 A push counts with its square: six neighbours win 36 times what a single one does, which is why it belongs to crystals
-rather than molecules. How much an ion shrinks does not depend on how much its neighbours do, as induced moments do not
-act on each other in `ectjax.pairs.polarization`. With u = P/(2Δ) both ends are rounded over a width w, so that second
-derivatives are continuous:
+rather than molecules.
+
+Two anions shrink together. Their energy is bilinear in x_i and x_j; with x_i + x_j − 1 in place of x_i x_j, exact as
+soon as one of them is compressed, each sees the other as it is among neighbours. In P_i the state β of another such
+anion is its "-1*", and the pair itself has
+
+    φ₋₋ → φ₋₌ + φ₌₋ − φ₌₌.
+
+Without that (x_i x_j → 0) a small ion between large ones is pulled apart by them, and lithium hydride collapses: free
+hydride ions overlap by so much there that a sum over pairs is too deep.
+
+With u = P/(2Δ) both ends are rounded over a width w, so that second derivatives are continuous:
 
     h = −2Δ [R(u) − R(u − 1)],    R = u³/(6w) for 0 ≤ u ≤ w, u²/2 − w u/2 + w²/6 beyond, 0 below.
 
@@ -43,12 +52,14 @@ WIDTH = 0.05
 class Shrinking(NamedTuple):
     """What the anions of E elements lose in pairs by being compressed: R (φ₋ − φ₌) in Hartree bohr (E, E, S, M), the
     same of T, W and X in Hartree (E, E, S, 3, M); which of their S states they are, 1 or 0; Δ in Hartree (E,), 1 where
-    there is none."""
+    there is none; and φ₋₌ + φ₌₋ − φ₌₌ − φ₋₋ of two anions, as R φ (E, E, M) and as T, W and X (E, E, 3, M)."""
 
     penetration: Float[np.ndarray, "E E S M"]
     two_center: Float[np.ndarray, "E E S 3 M"] | None
     anion: Float[np.ndarray, "E S"]
     cost: Float[np.ndarray, " E"]
+    penetration_of_anions: Float[np.ndarray, "E E M"]
+    two_center_of_anions: Float[np.ndarray, "E E 3 M"] | None
 
 
 def compressed_ion(record: Element, chosen: Sequence[AtomicState]) -> AtomicState | None:
@@ -65,16 +76,26 @@ def shrinking_of(
     S + 1, M), and of T, W and X (E, E, S + 1, S + 1, 3, M) or None."""
     most = penetration.shape[2] - 1
     anion, cost = np.zeros((len(chosen), most)), np.ones(len(chosen))
-    lost = [None if table is None else np.zeros_like(table[:, :, 0, :most]) for table in (penetration, two_center)]
+    free = {}
     for e, (states, ion) in enumerate(zip(chosen, compressed, strict=True)):
-        if ion is None:
-            continue
-        free = [state.label for state in states].index(FREE)
-        anion[e, free], cost[e] = 1.0, ion.energy_computed - states[free].energy_computed
-        for loss, table in zip(lost, (penetration, two_center), strict=True):
-            if loss is not None:
-                loss[e] = table[e, :, free, :most] - table[e, :, most, :most]
-    return Shrinking(*lost, anion, cost)
+        if ion is not None:
+            free[e] = [state.label for state in states].index(FREE)
+            anion[e, free[e]], cost[e] = 1.0, ion.energy_computed - states[free[e]].energy_computed
+
+    def lost(table):
+        """Of any neighbour, and of a pair of anions beyond what a pair of free ones has."""
+        if table is None:
+            return None, None
+        by_push, of_anions = np.zeros_like(table[:, :, 0, :most]), np.zeros_like(table[:, :, 0, 0])
+        for e, i in free.items():
+            by_push[e] = table[e, :, i, :most] - table[e, :, most, :most]
+            for f, j in free.items():
+                by_push[e, f, j] = table[e, f, i, most] - table[e, f, most, most]
+                of_anions[e, f] = by_push[e, f, j] + table[e, f, most, j] - table[e, f, i, j]
+        return by_push, of_anions
+
+    (by_penetration, of_penetration), (by_two_center, of_two_center) = map(lost, (penetration, two_center))
+    return Shrinking(by_penetration, by_two_center, anion, cost, of_penetration, of_two_center)
 
 
 class Compression(eqx.Module):

@@ -16,8 +16,8 @@ class AtomicState:
     """
 
     label: str
-    """"-1", "0", "+1", "+2" for ground states; "0*", "0**", … for excited neutral states; "-1*" for an anion as the
-    cage of a crystal leaves it."""
+    """"-1", "0", "+1", "+2" for ground states; "0*", "0**", … for excited neutral states; "-1*" for an anion as its
+    neighbours leave it."""
     charge: int
     excitation: int
     """0 for the lowest state of its charge, then 1, 2, …"""
