@@ -15,7 +15,7 @@ from ase.build import bulk
 from ectjax import build_system, load_model, load_parameters
 from ectjax.files import replacing
 from ectjax.fitting.crystals import SKIN, RockSalt, read_crystals
-from ectjax.potential import ensemble_energy, geometry_terms, push_of
+from ectjax.potential import compressed, ensemble_energy, geometry_terms
 
 SCALES = np.linspace(0.92, 1.08, 17)
 RESULT = Path(__file__).parent / "results" / "rock_salt_of_ions.txt"
@@ -42,18 +42,14 @@ def _of_cell(model, salt: RockSalt, constant: float) -> tuple[float, float]:
     terms = geometry_terms(model, system)
     ions = [model.labels[row].index(label) for row, label in zip(system.species, ("+1", "-1"), strict=True)]
     weights = jax.nn.one_hot(np.array(ions), model.state_mask.shape[1])
-    x = 0.0
-    if terms.compressible is not None:
-        x = float(terms.compressible.shrunk(push_of(terms.pairs.background(weights)))[1])
-    return float(ensemble_energy(weights, jnp.sqrt(weights), terms)), x
+    return float(ensemble_energy(weights, jnp.sqrt(weights), terms)), float(compressed(weights, terms)[1])
 
 
 def main() -> None:
     """Print and store the table."""
-    lines = [
-        "anions         rigid ions        ions that give way",
-        "              a        energy     a        energy   x",
-    ]
+    columns = "   ".join(f"{name:>8s}" for name in ("a", "energy", "a", "energy"))
+    lines = [f"{'':10s} {'rigid ions':>19s}   anions that give way", f"{'':10s} {columns}      x"]
+    print("\n".join(lines))
     covered = set(load_parameters("default").elements)
     for salt in (x for x in read_crystals() if covered.issuperset(x.symbols)):
         (a, energy, _), (b, other, x) = (of_ions(salt, form) for form in ("none", "breathing"))

@@ -285,6 +285,14 @@ def push_of(background: Float[Array, "N K"]) -> Float[Array, " N"]:
     return background[:, -4]
 
 
+def compressed(weights: Float[Array, "N S"], terms: Terms) -> Float[Array, " N"]:
+    """x of the anion of every atom, from 0 where it is free to 1 where it is as small as in its cage; 0 where none give
+    way."""
+    if terms.compressible is None:
+        return jnp.zeros_like(weights[:, 0])
+    return terms.compressible.shrunk(push_of(terms.pairs.background(weights)))
+
+
 def _correlated(weights, background, terms: Terms):
     """What fluctuating charges and polarised atoms gain in eV (N,), less what their neighbours cannot carry, and its
     slopes in the weights (N, S) and in the last columns of the background, the field of the charges (N, 3) and before

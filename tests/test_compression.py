@@ -1,6 +1,7 @@
 """Ions that give way: against energies of explicit states, closed forms and finite differences."""
 
 import importlib.util
+from functools import cache
 
 import equinox as eqx
 import jax
@@ -14,7 +15,7 @@ from ectjax import build_system, calculate
 from ectjax.basis import build_basis
 from ectjax.model import Parameters, assemble, cast
 from ectjax.pairs.compression import WIDTH, Compressible
-from ectjax.potential import energy_and_slopes, ensemble_energy, geometry_terms, potential_energy, push_of
+from ectjax.potential import compressed, energy_and_slopes, ensemble_energy, geometry_terms, potential_energy, push_of
 from ectjax.tables import load_element
 from ectjax.units import HARTREE_IN_EV
 
@@ -37,6 +38,13 @@ def models():
         return build("states"), build("breathing")
 
 
+@cache
+def explicit():
+    """A model of F and Na in which the compressed fluoride ion is a state of its own."""
+    states = {"F": ["0", "-1", "-1*"], "Na": ["0", "+1"]}
+    return cast(assemble(build_basis(["F", "Na"], states=states, **SALT), OF_TWO))
+
+
 def _energy(model, numbers, positions, labels, **options):
     system = build_system(model, numbers, positions, **options)
     weights = weights_of_states(model, numbers, labels)
@@ -56,34 +64,28 @@ def _cost(symbol="F"):
 @pytest.mark.parametrize("distance", [1.75, 2.0, 2.3])
 def test_an_ion_balances_its_cost_and_what_an_explicit_compressed_state_gains(models, distance):
     """P from the energies of F⁻ and of F⁻ compressed beside Na⁺, in a model that has both as states of its own."""
-    states = {"F": ["0", "-1", "-1*"], "Na": ["0", "+1"]}
-    explicit = cast(assemble(build_basis(["F", "Na"], states=states, **SALT), OF_TWO))
     place = [[0.0, 0.0, 0.0], [0.0, 0.0, distance]]
-    free, compressed = (_energy(explicit, [9, 11], place, [label, "+1"]) for label in ("-1", "-1*"))
-    push = float(free - compressed) + _cost()
+    free, small = (_energy(explicit(), [9, 11], place, [label, "+1"]) for label in ("-1", "-1*"))
+    push = float(free - small) + _cost()
     rigid, breathing = (float(_energy(m, [9, 11], place, ["-1", "+1"])) for m in models)
     lowest = minimize_scalar(lambda x: x * x * _cost() - x * push, bounds=(0.0, 1.0), options={"xatol": 1e-10})
     # its rounded ends take no more than Δ w
     assert breathing - rigid == pytest.approx(min(lowest.fun, 0.0), abs=_cost() * WIDTH)
-    system = build_system(models[1], [9, 11], place)
-    terms = geometry_terms(models[1], system)
-    found = push_of(terms.pairs.background(weights_of_states(models[1], [9, 11], ["-1", "+1"])))
-    np.testing.assert_allclose(found, [push, 0.0], rtol=1e-6, atol=1e-9)
+    terms = geometry_terms(models[1], build_system(models[1], [9, 11], place))
+    weights = weights_of_states(models[1], [9, 11], ["-1", "+1"])
+    np.testing.assert_allclose(push_of(terms.pairs.background(weights)), [push, 0.0], rtol=1e-6, atol=1e-9)
+    assert float(compressed(weights, terms)[0]) == pytest.approx(lowest.x, abs=WIDTH)
 
 
-@pytest.mark.parametrize("gap", [2.2, 2.6, 3.2])
-def test_two_anions_shrink_together(models, gap):
-    """NaF beside FNa: the lowest energy that is bilinear in both x, with x + y − 1 in place of x y, from energies of
-    explicit states."""
-    states = {"F": ["0", "-1", "-1*"], "Na": ["0", "+1"]}
-    explicit = cast(assemble(build_basis(["F", "Na"], states=states, **SALT), OF_TWO))
-    numbers, chain = [11, 9, 9, 11], np.cumsum([0.0, 1.6, gap, 1.6])
-    place = np.outer(chain, [0.0, 0.0, 1.0])
+@pytest.mark.parametrize("side", [1.7, 1.85, 2.0])
+def test_two_anions_shrink_together(models, side):
+    """A square of two NaF: the lowest energy that is bilinear in both x, with x + y − 1 in place of x y, from energies
+    of explicit states."""
+    numbers, place = [11, 9, 11, 9], side * np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     free, one, both = (
-        float(_energy(explicit, numbers, place, ["+1", *labels, "+1"]))
-        for labels in (["-1", "-1"], ["-1*", "-1"], ["-1*", "-1*"])
+        float(_energy(explicit(), numbers, place, ["+1", first, "+1", second]))
+        for first, second in (["-1", "-1"], ["-1*", "-1"], ["-1*", "-1*"])
     )
-    cost = _cost()
     cost = _cost()
     one, both = one - cost, both - 2 * cost  # of densities alone
 
@@ -93,7 +95,7 @@ def test_two_anions_shrink_together(models, gap):
     lowest = minimize_scalar(energy, bounds=(0.0, 1.0), options={"xatol": 1e-10})
     assert 0.3 < lowest.x < 0.9
     assert abs(free - energy(0.0)) > 2e-3  # where neither is compressed the line is not that of free ions
-    assert _gained(models, numbers, place, ["+1", "-1", "-1", "+1"]) == pytest.approx(
+    assert _gained(models, numbers, place, ["+1", "-1", "+1", "-1"]) == pytest.approx(
         float(lowest.fun) - free, abs=2 * cost * WIDTH
     )
 
