@@ -1,5 +1,6 @@
 """The first page's Python runs as printed; `mkdocs build --strict` checks links and anchors."""
 
+import json
 import os
 import re
 import runpy
@@ -32,3 +33,10 @@ def test_commands_and_files_that_pages_name_exist():
     text = "".join(p.read_text() for p in (ROOT / "docs").rglob("*.md"))
     for name in set(re.findall(r"`((?:examples|notebooks|tests|benchmarks|docs|ectjax)/[\w./-]+\.\w+)`", text)):
         assert (ROOT / name).exists(), f"a page names {name}"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "ectjax" / "parameters").glob("*.json")), ids=lambda file: file.stem)
+def test_a_model_card_speaks_of_the_numbers_that_are_shipped(file):
+    """Numbers that change ask for a card that was read again."""
+    card = (ROOT / "docs" / "models" / f"{file.stem}.md").read_text()
+    assert f"| checksum | `{json.loads(file.read_text())['checksum']}` |" in card
