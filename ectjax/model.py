@@ -199,7 +199,7 @@ def assemble(basis: Basis, parameters: Parameters) -> Model:
         resonance=_resonance(basis, parameters),
         bonding=None if basis.valence is None else _bonding(basis, parameters, switch),
         polarizabilities=jax.tree.map(jnp.asarray, basis.polarizabilities),
-        compression=None if basis.shrinking is None else _compression(basis, parameters, switch, knots),
+        compression=None if basis.shrinking is None else _compression(basis.shrinking, parameters, switch, knots),
         embedding=embedding,
         density=spline_coefficients(h).transpose(2, 4, 0, 1, 3),
         interaction=spline_coefficients(scaled).transpose(2, 3, 5, 0, 1, 4),
@@ -236,10 +236,8 @@ def _bonding(basis: Basis, parameters: Parameters, switch) -> Bonding:
     )
 
 
-def _compression(basis: Basis, parameters: Parameters, switch, knots) -> Compression:
+def _compression(shrinking: Shrinking, parameters: Parameters, switch, knots) -> Compression:
     """`Compression` of one set of parameters. Embedding knows the free ion only."""
-    assert basis.shrinking is not None
-    shrinking = basis.shrinking
     push = _scaled(shrinking.penetration, shrinking.two_center, parameters, switch, knots)
     push = spline_coefficients(push).transpose(2, 4, 0, 1, 3)
     return Compression(push, jnp.asarray(shrinking.anion), jnp.asarray(shrinking.cost) * HARTREE_IN_EV)

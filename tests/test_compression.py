@@ -141,9 +141,9 @@ def test_a_piece_of_rock_salt_is_pressed_together_and_single_atoms_are_what_they
     numbers = np.where(sites.sum(1) % 2, 9, 11)
     labels = ["+1" if z == 11 else "-1" for z in numbers]
     gains = [_gained(models, numbers, distance * sites, labels) for distance in (2.1, 2.2, 2.4, 3.2)]
-    assert gains == sorted(gains)
+    assert all(g < 0 for g in gains[:-1]) and gains == sorted(gains)
     # far apart nothing is left but what two free anions have beyond the line, 4 meV a pair
-    assert gains[0] < -0.4 and abs(gains[-1]) < 6 * 5e-3
+    assert gains[0] < -0.4 and -1e-3 < gains[-1] < 6 * 5e-3
     # four ions with three neighbours each win more than twelve molecules do
     assert gains[1] < 4 * 3 * _gained(models, [9, 11], [[0, 0, 0], [0, 0, 2.2]], ["-1", "+1"])
     for label, charge in (("0", 0.0), ("-1", -1.0), ("+1", 1.0)):
@@ -272,9 +272,9 @@ def test_the_stored_ion_is_what_the_cage_makes_of_it(symbol, electrons, smaller)
     from ectjax.tables.polarizabilities import polarizability
 
     ion, element = caged_ion(symbol, recipes(symbol)["-1*"]), load_element(symbol)
-    assert VOLUME_WEIGHTS @ ion.density == pytest.approx(electrons, abs=1e-4)
+    assert VOLUME_WEIGHTS @ ion.density == pytest.approx(electrons, abs=1e-6)
     assert ion.cost * HARTREE_IN_EV == pytest.approx(_cost(symbol), abs=1e-4)
     assert ion.polarizability == pytest.approx(polarizability(symbol, "-1*"), rel=1e-3)
     square = VOLUME_WEIGHTS @ (ion.density * RADII**2)
-    assert element.state("-1*").fit["r2"] == pytest.approx(square, rel=1e-4)
+    assert element.state("-1*").fit["r2"] == pytest.approx(square, rel=1e-5)
     assert square < smaller * element.state("-1").fit["r2"]

@@ -5,7 +5,7 @@ import pytest
 
 from ectjax.generate import build, spin_orbit
 from ectjax.generate.build import build_element, decay_exponent, measured_energy
-from ectjax.generate.caged import BASIS, cage_distance
+from ectjax.generate.caged import BASIS, ONE_NEIGHBOUR, cage_distance
 from ectjax.generate.d_shell import d_electrons, d_population
 from ectjax.generate.fit import _LAYOUTS, fit_density
 from ectjax.generate.levels import level_of_theory
@@ -356,8 +356,8 @@ def test_the_shipped_states_are_those_of_the_recipes(symbol):
         if recipe.molecule_distance:
             basis, diffuse, _ = BASIS[symbol]
             assert state.basis == diffuse_name(basis, diffuse)
-            assert "Na+ (effective core" in state.method
-            assert f" at {cage_distance(symbol, recipe):.3f} Å" in state.method
+            cores = "core" if symbol in ONE_NEIGHBOUR else "cores"
+            assert f"Na+ (effective {cores}) at {cage_distance(symbol, recipe):.3f} Å" in state.method
             continue
         assert state.basis.split(" + ")[0] == level.basis
         for named, wanted in (

@@ -55,8 +55,9 @@ farther apart than half of what their fits may miss.
   neighbours bind it. Their slowest exponent is that of a state bound by 0.2 eV.
 * Compressed anions (H-*, F-*, Cl-*, label "-1*"): the ion by CCSD in a cage of six sodium ions (Stuttgart's effective
   cores, without functions of their own) and the point charges of rock salt around them, at 1.193 times the distance in
-  the sodium molecule; hydride in the potential of one sodium ion at that distance, averaged over directions; the energy is that of the free ion with the expectation value of its Hamiltonian in this state, above
-  its lowest one. Their tail is that of the free ion. Models with `polarization = "breathing"` use them.
+  the sodium molecule; hydride in the potential of one sodium ion, at the distance in the molecule itself, averaged over
+  directions. The energy is that of the free ion with the expectation value of its Hamiltonian in this state, above its
+  lowest one. Their tail is that of the free ion. Models with `polarization = "breathing"` use them.
 * Fit: Slater terms c r^n e^(−ar), at most 16 (23 in the 3d row and where 16 miss the goal). The slowest exponent is 2√(2I), I the state's own
   ionisation energy,
   measured where known; promoted states whose spin forbids the cation's ground state ionise to an excited cation,
