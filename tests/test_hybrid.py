@@ -149,6 +149,23 @@ def test_atoms_that_come_apart_are_neutral_and_have_energy_zero():
 
 
 @stored
+def test_gfn2_xtb_in_the_place_of_the_physics():
+    """Energies from its own neutral atoms, forces their slopes; the network beside it is told nothing."""
+    pytest.importorskip("tblite")
+    data, xtb = module("data"), module("xtb")
+    h = 1e-3
+    moved = np.stack([POSITIONS[0], POSITIONS[0], POSITIONS[0], POSITIONS[1]])
+    moved[1, 1, 0] += h
+    moved[2, 1, 0] -= h
+    rest = np.zeros(4), np.zeros((4, 3, 3)), np.zeros(4), np.zeros(4)
+    frames = data.Frames(moved, NUMBERS[[0, 0, 0, 1]], CHARGES[[0, 0, 0, 1]], *rest)
+    found = xtb.evaluate_xtb(frames)
+    assert found.converged.all() and found.inputs.shape == (4, 3, 0)
+    assert (found.energy < -3).all() and not found.forces[3, 2].any()
+    assert -found.forces[0, 1, 0] == pytest.approx((found.energy[1] - found.energy[2]) / (2 * h), abs=2e-4)
+
+
+@stored
 def test_stored_frames_are_small_and_sound():
     """Forces sum to zero, charges are what the names say, and training and test frames do not overlap."""
     data = module("data")
@@ -168,27 +185,30 @@ def test_stored_frames_are_small_and_sound():
 
 @stored
 def test_stored_table_is_that_of_the_stored_numbers():
-    """And the claims of docs/layers.md hold: with the layer all test frames, molecules, pulled bonds and unseen charges
-    are predicted better at every size, and energies outside the training range with at most 0.7 of the error;
-    forces between far fragments and energies beyond the training distances have at most half, forces across pulled
-    bonds half with most frames; all solves converged."""
+    """And the claims of docs/layers.md hold. In range energies are better with the layer at every size, forces where
+    frames are few. Outside, at every size, energies of far fragments and pulled bonds and forces between far fragments
+    have at most half of the error, forces across pulled bonds half within a tenth, unseen charges at most 0.6, larger
+    clusters 0.75 of the energy's. Beside GFN2-xTB, which is better in range, far fragments and pulled bonds are worse
+    than without. All solves converged."""
     report, content = module("report"), json.loads((RESULTS / "hybrid.json").read_text())
     assert report.table(content, module("data").load()) + "\n" == (RESULTS / "hybrid.txt").read_text()
     assert len({key.split()[2] for key in content["runs"]}) >= 3
     sizes = report.sizes_of(content)
 
-    def ratio(size, group, what="forces"):
-        plain, ours = (report.mean(content, kind, size, group, what)[0] for kind in ("plain", "hybrid"))
+    def ratio(size, group, what="forces", kind="hybrid"):
+        plain, ours = (report.mean(content, k, size, group, what)[0] for k in ("plain", kind))
         return ours / plain
 
     for size in sizes:
-        for group in ("test", "molecules", "bond", "charge"):
-            assert ratio(size, group) < 0.95, (size, group)
-        assert ratio(size, "large", "energy") <= 0.7 and ratio(size, "charge", "energy") <= 0.15
+        assert ratio(size, "test", "energy") < 0.9 and ratio(size, "test") < 1.05
+        assert ratio(size, "large", "energy") <= 0.75
+        assert ratio(size, "charge", "energy") <= 0.1 and ratio(size, "charge") <= 0.6
         assert ratio(size, "far", "energy") <= 0.5 and ratio(size, "bond", "energy") <= 0.5
-        assert ratio(size, "far", "fragment") <= 0.5 and ratio(size, "bond", "fragment") <= 0.7
-    assert ratio(sizes[-1], "bond", "fragment") <= 0.5
-    assert content["physics"]["converged"] == 1.0
+        assert ratio(size, "far", "fragment") <= 0.5 and ratio(size, "bond", "fragment") <= 0.55
+        assert ratio(size, "test", kind="xtb") < 0.7
+        assert ratio(size, "far", "energy", "xtb") > 1.3 and ratio(size, "bond", "fragment", "xtb") > 1.1
+    assert ratio(sizes[0], "test") < 0.8 and ratio(sizes[-1], "bond", "fragment") <= 0.5
+    assert content["physics"]["converged"] == 1.0 and content["xtb"]["converged"] == 1.0
 
 
 @stored

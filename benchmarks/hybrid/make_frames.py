@@ -218,7 +218,11 @@ def make(group: str, name: str, count: int, seed: int) -> tuple[list[tuple], int
     kept: list[tuple] = []
     missed = 0
     while len(kept) < count:
-        z, x, charge, side = frame(group, name, rng)
+        try:
+            z, x, charge, side = frame(group, name, rng)
+        except ValueError:  # shaken until its bonds seem to close a ring
+            missed += 1
+            continue
         x = np.float32(x - x.mean(0)).astype(float)
         found = reference(z, x, charge, side)
         if found is None or np.abs(found[1]).max() > LARGEST_FORCE:

@@ -13,7 +13,12 @@ LABELS = {
     "large": "larger clusters",
     "charge": "unseen charges",
 }
-STYLES = {"plain": ("tab:gray", "network"), "hybrid": ("tab:red", "physics + network")}
+STYLES = {
+    "plain": ("tab:gray", "network"),
+    "hybrid": ("tab:red", "physics + network"),
+    "xtb": ("tab:blue", "GFN2-xTB + network"),
+}
+ALONE = {"hybrid": "physics alone", "xtb": "GFN2-xTB alone"}
 
 
 def sizes_of(content: dict) -> list[int]:
@@ -43,8 +48,9 @@ def table(content: dict, frames: Frames) -> str:
                 row = "".join(f"{f'{value:.{digits}f} ± {spread:.{digits}f}':>18s}" for value, spread in cells)
                 lines.append(f"{kind:8s}{size:7d}{row}")
         if what == "forces":
-            cells = (mean(content, "hybrid", sizes_of(content)[0], group, "physics")[0] for group in LABELS)
-            lines.append(f"{'physics alone':15s}" + "".join(f"{value:18.3f}" for value in cells))
+            for kind, name in ALONE.items():
+                cells = (mean(content, kind, sizes_of(content)[0], group, "physics")[0] for group in LABELS)
+                lines.append(f"{name:15s}" + "".join(f"{value:18.3f}" for value in cells))
     sets = split(frames, 0)[1]
     size = "".join(f"{_size(frames, sets[group]):18.3f}" for group in LABELS)
     return "\n".join([*lines, "", f"{'mean force':15s}{size}", "", *comparisons(content)])
@@ -59,13 +65,20 @@ def comparisons(content: dict) -> list[str]:
     """How many frames the hybrid needs for the network's best force error; errors outside the training range."""
     sizes, lines = sizes_of(content), []
     for group in ("test", "molecules", "water", "salts"):
-        best, frames, needed = frames_for_best(content, group)
-        reached = f"{needed:.0f} frames, {needed / frames:.2f} of them" if needed else "more frames than were tried"
-        lines.append(f"{LABELS[group]}: the network's best, {best:.3f} eV/Å with {frames}, takes the hybrid {reached}")
+        best, frames, _ = frames_for_best(content, group)
+        needed = (frames_for_best(content, group, kind)[2] for kind in ALONE)
+        reached = [f"{n:.0f} frames, {n / frames:.2f} of them" if n else "more than were tried" for n in needed]
+        lines.append(
+            f"{LABELS[group]}: the network's best, {best:.3f} eV/Å with {frames}, takes the hybrid {reached[0]}; "
+            f"beside GFN2-xTB {reached[1]}"
+        )
     for group, what in OUTSIDE:
-        plain, ours = (mean(content, kind, sizes[-1], group, what)[0] for kind in STYLES)
+        plain, ours, xtb = (mean(content, kind, sizes[-1], group, what)[0] for kind in STYLES)
         name = f"{LABELS[group]}, {BETWEEN[group] if what == 'fragment' else what}"
-        lines.append(f"{name}, {sizes[-1]} frames: hybrid {ours:.3f}, network {plain:.3f}, ratio {ours / plain:.2f}")
+        lines.append(
+            f"{name}, {sizes[-1]} frames: hybrid {ours:.3f}, network {plain:.3f}, ratio {ours / plain:.2f}; "
+            f"beside GFN2-xTB {xtb:.3f}, ratio {xtb / plain:.2f}"
+        )
     return lines
 
 
@@ -82,11 +95,11 @@ OUTSIDE = (
 )
 
 
-def frames_for_best(content: dict, group: str) -> tuple[float, int, float | None]:
-    """(the network's best mean force error, its frames, frames with which the hybrid reaches that)."""
+def frames_for_best(content: dict, group: str, kind: str = "hybrid") -> tuple[float, int, float | None]:
+    """(the network's best mean force error, its frames, frames with which `kind` reaches that)."""
     sizes = sizes_of(content)
     best, frames = min((mean(content, "plain", s, group, "forces")[0], s) for s in sizes)
-    curve = [mean(content, "hybrid", s, group, "forces")[0] for s in sizes]
+    curve = [mean(content, kind, s, group, "forces")[0] for s in sizes]
     return best, frames, frames_needed(sizes, curve, best)
 
 

@@ -1,12 +1,15 @@
 """The physics layer with a small network against the same network alone: learning curves and extrapolation.
 
-    python benchmarks/hybrid/run.py [--seeds 3] [--sizes 168 504 1512] [--out OUT] [--figure FIGURE]
+    python benchmarks/hybrid/run.py [--seeds 3] [--sizes 168 504 1512] [--kinds plain hybrid xtb] [--out OUT]
+        [--figure FIGURE]
 
-Needs the stored frames (`make_frames.py`) and some forty minutes of one core. Both networks see the same frames in the
-same batches for the same number of steps, and both know that isolated neutral atoms have energy 0. The physics is the
-layer with the shipped set `default` as it is: nothing of it is fitted to these frames. The network reads charges,
-weights, background densities and energies of the atoms, and learns what is left of energies and forces.
-Writes OUT.json (every number, seeds apart), OUT.txt (the table) and FIGURE; runs in OUT.json are not repeated.
+Needs the stored frames (`make_frames.py`), tblite, and about an hour of one core. Both networks see the same frames in
+the same batches for the same number of steps, and both know that isolated neutral atoms have energy 0. The physics is
+the layer with the shipped set `default` as it is: nothing of it is fitted to these frames. The network reads charges,
+weights, background densities and energies of the atoms, and learns what is left of energies and forces. As a yardstick
+the same network learns what GFN2-xTB leaves ("xtb").
+Writes OUT.json (every number, seeds apart), and once all kinds are there OUT.txt (the table) and FIGURE; runs in
+OUT.json are not repeated.
 """
 
 import argparse
@@ -22,14 +25,19 @@ from physics import Physics, evaluate, nothing
 from report import figure, table
 from scipy.cluster.hierarchy import fcluster, linkage
 from train import BATCH, RATE, STEPS, apply, train
+from xtb import evaluate_xtb
 
 import ectjax
 from ectjax.files import replacing
 from ectjax.layers import ECTLayer
+from ectjax.parameters import load_parameters
+from ectjax.parameters.store import checksum
 
 SYMBOLS = ["H", "C", "N", "O", "Na", "Cl"]
 PARAMETERS = "default"
-KINDS = ("plain", "hybrid")
+KINDS = ("plain", "hybrid", "xtb")
+PHYSICS = {"hybrid": "physics", "xtb": "xtb"}
+"""What the results call what a kind of model builds on."""
 
 
 def errors(frames: Frames, energy, forces) -> dict[str, float]:
@@ -93,40 +101,49 @@ def one_run(frames: Frames, physics: Physics | None, size: int, seed: int) -> di
     return found
 
 
+def _layer() -> ECTLayer:
+    return ECTLayer(PARAMETERS, SYMBOLS, radii=None, rounds=0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=Path, default=FRAMES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=[168, 504, 1512])
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="to be run where OUT.json lacks them")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "hybrid")
     parser.add_argument("--figure", type=Path, default=Path(__file__).parents[2] / "docs" / "images" / "hybrid.png")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     frames, path = load(options.frames), options.out.with_suffix(".json")
     content = json.loads(path.read_text()) if path.exists() else {"runs": {}}
+    physics_is = f"{PARAMETERS}, checksum {checksum(load_parameters(PARAMETERS).content())[:8]}"
+    settings = {"steps": STEPS, "batch": BATCH, "cutoff": CUTOFF, "physics": physics_is, "rate": RATE}
+    if content.setdefault("settings", settings) != settings:
+        parser.error(f"{path} holds runs of {content['settings']}, not of {settings}: remove it or give another --out")
     content["made_by"] = "python benchmarks/hybrid/run.py"
-    content["settings"] = {
-        "steps": STEPS,
-        "batch": BATCH,
-        "cutoff": CUTOFF,
-        "physics": PARAMETERS,
-        "rate": RATE,
-    }
     content["versions"] = {"ectjax": ectjax.__version__, "jax": jax.__version__}
     content["date"] = time.strftime("%Y-%m-%d")
-    runs = {f"{k} {n} {s}": (k, n, s) for s in range(options.seeds) for n in options.sizes for k in KINDS}
+    runs = {f"{k} {n} {s}": (k, n, s) for s in range(options.seeds) for n in options.sizes for k in options.kinds}
     missing = {key: run for key, run in runs.items() if key not in content["runs"]}
-    if any(kind == "hybrid" for kind, *_ in missing.values()):
+    physics: dict[str, Physics | None] = {"plain": None}
+    for kind in {kind for kind, *_ in missing.values()} - {"plain"}:
         begin = time.time()
-        physics = evaluate(ECTLayer(PARAMETERS, SYMBOLS, radii=None, rounds=0), frames)
-        content["physics"] = {"converged": float(physics.converged.mean()), "seconds": round(time.time() - begin)}
-        print("physics of all frames:", content["physics"], flush=True)
+        physics[kind] = evaluate_xtb(frames) if kind == "xtb" else evaluate(_layer(), frames)
+        content[PHYSICS[kind]] = {
+            "converged": float(physics[kind].converged.mean()),
+            "seconds": round(time.time() - begin),
+        }
+        print(f"{PHYSICS[kind]} of all frames:", content[PHYSICS[kind]], flush=True)
     for key, (kind, size, seed) in missing.items():
-        found = content["runs"][key] = one_run(frames, physics if kind == "hybrid" else None, size, seed)
+        found = content["runs"][key] = one_run(frames, physics[kind], size, seed)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n")
         shown = {g: round(v["forces"], 3) for g, v in found.items() if isinstance(v, dict) and "forces" in v}
         print(f"{key:18s}{found['seconds']:7.0f} s", shown, flush=True)
+    if lacking := [kind for kind in KINDS if not any(key.startswith(kind) for key in content["runs"])]:
+        print(f"no table yet: {path} has no runs of {', '.join(lacking)}")
+        return
     text = table(content, frames)
     options.out.with_suffix(".txt").write_text(text + "\n")
     figure(content, options.figure)

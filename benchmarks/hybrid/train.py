@@ -11,7 +11,7 @@ from data import Frames
 from network import Network
 from physics import Physics
 
-BATCH, STEPS, RATE = 16, 6000, 8e-3
+BATCH, STEPS, RATE = 16, 18000, 8e-3
 ENERGY_WEIGHT = 1.0  # of 1 eV per atom against 1 eV/Å
 LONGEST = 2048  # frames a training set is padded to, so that one program serves all sizes
 
