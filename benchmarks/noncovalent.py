@@ -20,12 +20,14 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from ectjax.files import replacing
 from ectjax.layers import ECTLayer
+from ectjax.units import HARTREE_IN_EV
 
 FOLDER = Path(__file__).parent
 REFERENCE, RESULT = FOLDER / "reference" / "noncovalent.csv", FOLDER / "results" / "noncovalent.txt"
 ELEMENTS, MOST = ("H", "C", "N", "O", "F", "Na", "Cl"), 10
-HARTREE = 27.211386245988
 FAR = 40.0  # Å
+CORE = {7: 1, 8: 1, 9: 1, 11: 1, 17: 5}
+"""Orbitals that are not correlated: 1s, and up to 2p in chlorine; sodium's 2s and 2p are."""
 COMPLEXES = {
     # donor, acceptor, distances in Å of the two atoms that are named first below
     "H2O-H2O": ("H2O", "H2O", (2.6, 2.9, 3.4, 4.5)),
@@ -93,12 +95,12 @@ def coupled_cluster(name: str, distance: float) -> float:
         basis = {s: "cc-pvdz" if s.endswith("Na") else "aug-cc-pvdz" for s in symbols}
         mol = gto.M(atom=list(zip(symbols, x, strict=True)), basis=basis, charge=q, verbose=0)
         field = scf.RHF(mol).run(conv_tol=1e-10)
-        core = sum(1 if 2 < a <= 10 else 5 if a == 17 else 1 if a == 11 else 0 for a in z[present])
+        core = sum(CORE.get(int(a), 0) for a in z[present])
         solver = cc.CCSD(field, frozen=core).run()
         return solver.e_tot + solver.ccsd_t()
 
     whole = energy(np.ones(len(z), bool), charge)
-    return HARTREE * (whole - energy(is_donor, charges[0]) - energy(~is_donor, charges[1]))
+    return HARTREE_IN_EV * (whole - energy(is_donor, charges[0]) - energy(~is_donor, charges[1]))
 
 
 def write_reference() -> None:
