@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.build import molecule
 from ase.data import atomic_numbers, chemical_symbols
+from scipy.spatial.transform import Rotation
 
 from ectjax.files import replacing
 from ectjax.layers import ECTLayer
@@ -54,17 +55,8 @@ def fragment(name: str) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _turn(a, b) -> np.ndarray:
-    """A rotation that brings the direction of a to that of b."""
-    a, b = np.asarray(a) / np.linalg.norm(a), np.asarray(b) / np.linalg.norm(b)
-    if np.allclose(a, b):
-        return np.eye(3)
-    if np.allclose(a, -b):
-        axis = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
-        axis /= np.linalg.norm(axis)
-        return 2 * np.outer(axis, axis) - np.eye(3)
-    v, c = np.cross(a, b), a @ b
-    k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
-    return np.eye(3) + k + k @ k / (1 + c)
+    """The shortest rotation that brings the direction of a to that of b."""
+    return Rotation.align_vectors([b], [a])[0].as_matrix()
 
 
 def complex_of(name: str, distance: float):

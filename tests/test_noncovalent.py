@@ -1,13 +1,12 @@
 """Molecules beside each other: the complexes of benchmarks/noncovalent.py and their stored reference."""
 
 import csv
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.data import covalent_radii
+from benchmark_files import benchmark_file
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="benchmarks are not part of a source distribution")
@@ -15,11 +14,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="benchmarks are not 
 
 @pytest.fixture(scope="module")
 def noncovalent():
-    sys.path.insert(0, str(FOLDER))
-    try:
-        return importlib.import_module("noncovalent")
-    finally:
-        sys.path.remove(str(FOLDER))
+    return benchmark_file(FOLDER, "noncovalent")
 
 
 def _rows(path) -> dict[tuple[str, float], float]:

@@ -127,7 +127,7 @@ def main() -> None:
     runs = {f"{k} {n} {s}": (k, n, s) for s in range(options.seeds) for n in options.sizes for k in options.kinds}
     missing = {key: run for key, run in runs.items() if key not in content["runs"]}
     physics: dict[str, Physics | None] = {"plain": None}
-    for kind in {kind for kind, *_ in missing.values()} - {"plain"}:
+    for kind in PHYSICS.keys() & {kind for kind, *_ in missing.values()}:
         begin = time.time()
         physics[kind] = evaluate_xtb(frames) if kind == "xtb" else evaluate(_layer(), frames)
         content[PHYSICS[kind]] = {

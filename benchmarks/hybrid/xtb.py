@@ -4,8 +4,6 @@ C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019). Mol
 along bonds that are pulled; energies count from its own neutral atoms. The network is told nothing.
 """
 
-from functools import cache
-
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from ase.data import chemical_symbols
@@ -18,15 +16,9 @@ TEMPERATURES = (300.0, 3000.0)
 """K, of the electrons: the second where the first does not converge."""
 
 
-@cache
-def atom_energy(symbol: str) -> float:
-    """Of a neutral atom in eV."""
-    return XTBEngine().atom(symbol)
-
-
 def evaluate_xtb(frames: Frames) -> Physics:
     """All frames; those that converge at no temperature are marked and say nothing."""
-    found = nothing(frames)
+    found, engine = nothing(frames), XTBEngine()  # it remembers its atoms
     for row, (numbers, positions) in enumerate(zip(frames.numbers, frames.positions, strict=True)):
         real = numbers > 0
         try:
@@ -34,7 +26,7 @@ def evaluate_xtb(frames: Frames) -> Physics:
         except CalculationFailed:
             found.converged[row] = False
             continue
-        found.energy[row] = energy - sum(atom_energy(chemical_symbols[z]) for z in numbers[real])
+        found.energy[row] = energy - sum(engine.atom(chemical_symbols[z]) for z in numbers[real])
         found.forces[row, real] = forces
     return found
 
